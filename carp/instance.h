@@ -1,0 +1,86 @@
+// carp/instance.h
+//
+// One vhid, tied together: machine + seal + counter, still without a socket or a clock. Bytes and instants go in; bytes
+// to send and role changes come out. The speaker and the simulated lab drive the same class.
+//
+// Counter: a fresh random 64-bit start, +1 for each advert; a legacy peer's value is never adopted and growth is never
+// demanded of anybody (carp.md 2.4). The authenticated trailer will go behind these 36 bytes.
+//
+// The vips and the password are in what peers sign, so while a reload goes from node to node they
+// differ. For `grace` after a change the previous seal is accepted, too: reload the backups first, then the master, and
+// nobody takes over.
+//
+// The driver must tell everything it heard before it tells DeadlinePassed for the same turn: an advert that waits in the
+// socket of a node that was held up for a moment is worth more than its timer.
+//
+// Counts: adverts sent, accepted, refused by reason.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "carp/machine.h"
+#include "carp/seal.h"
+
+namespace koi::carp {
+
+struct Counters {
+    std::uint64_t sent = 0;
+    std::uint64_t bow_outs_sent = 0;
+    std::uint64_t accepted = 0;
+    std::array<std::uint64_t, refusals> refused{};
+    std::uint64_t became_master = 0;
+    friend bool operator==(const Counters&, const Counters&) = default;
+};
+
+struct Send {
+    Advert advert;      // sealed; the socket encodes it, because the checksum may depend on the destination
+    int copies = 1;
+};
+// What the driver has to do, in this order.
+using Deed = std::variant<Send, RoleChanged, AnnounceAgain>;
+
+class Instance {
+public:
+    Instance(Settings, std::uint64_t first_counter);
+
+    const Settings& settings() const { return settings_; }
+    const State& state() const { return state_; }
+    const Counters& counters() const { return counters_; }
+    Instant deadline() const { return state_.deadline; }
+
+    // The source address of our adverts in this family (the interface's first, vips excluded). May change, may go.
+    void own_address(const IpAddress& a) { (a.is_v4() ? own_.v4 : own_.v6) = a; }
+    void forget_own_address(Family f) { (f == Family::ipv4 ? own_.v4 : own_.v6).reset(); }
+    const OwnAddresses& own_addresses() const { return own_; }
+
+    std::vector<Deed> start(Instant now) { return take(Started{}, now); }
+    std::vector<Deed> resume(Instant now);
+    std::vector<Deed> take(const Event&, Instant now);
+    // A decoded advert for this vhid, whose source is not one of our own addresses. Checks vhid, echo, unicast peers and
+    // the digest first; a refusal is counted, put into `why` (else empty), and moves nothing.
+    std::vector<Deed> hear(const Advert&, const IpAddress& source, Instant now, std::optional<Refusal>& why);
+    void refuse(Refusal why) { ++counters_.refused[static_cast<std::size_t>(why)]; }
+
+    // A reload that keeps the vhid: new settings, same role. Timers follow the new beat from now on, and a master says
+    // a new beat at once. Equal settings change nothing.
+    std::vector<Deed> change(Settings, Instant now);
+    static constexpr Duration grace = 60s;
+
+private:
+    std::vector<Deed> perform(Step);
+    Send sealed(Advert, int copies);
+    std::optional<Refusal> objection(const Advert&, const IpAddress& source, Instant now) const;
+
+    Settings settings_;
+    Seal seal_;
+    std::optional<Seal> previous_seal_;
+    Instant previous_until_{};
+    OwnAddresses own_;
+    State state_;
+    Counters counters_;
+    std::uint64_t counter_;
+};
+
+}  // namespace koi::carp

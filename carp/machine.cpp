@@ -1,0 +1,317 @@
+#include "carp/machine.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace koi::carp {
+
+namespace {
+
+constexpr int highest_demoted_skew = 240;      // rule 9: the ceiling of every implementation
+constexpr Duration just_now = Duration(3906);  // rule 4: 1/256 s, the shortest beat there is
+constexpr unsigned most_ties_over_v6 = 3;          // rule 3
+constexpr Duration overslept = 250ms;          // rule 8: no timer of a machine that is awake is so late
+
+std::string seconds(Duration d) {
+    char out[32];
+    std::snprintf(out, sizeof out, "%.2f s", static_cast<double>(d.count()) / 1e6);
+    return out;
+}
+
+std::string described(const Claim& c) {
+    return "demotion " + std::to_string(c.demotion) + ", beat " + seconds(c.beat);
+}
+
+// One step in the making: what a rule may look at, what it may change, and the few things rules do.
+struct Turn {
+    const Settings& us;
+    const Instant now;
+    State next;
+    std::vector<Action> actions;
+
+    Claim our_claim() const { return claim_of(claim_advert(us, next)); }
+
+    // How long the present role waits: a master for its beat, a backup for its patience (rules 6 and 8).
+    Duration wait() const {
+        const Advskew skew = sent_skew(us, next.demotion);
+        if (next.role == Role::master) return beat(us.advbase, skew);
+        const Duration own = patience(us.advbase, skew);
+        const auto& theirs = next.master_claim;
+        const bool too_short = theirs && own < 2 * theirs->beat && !(our_claim() < *theirs);
+        return too_short ? 3 * theirs->beat : own;
+    }
+    void wait_from(Instant begin) {
+        next.counts_from = begin;
+        next.deadline = std::max(now, begin + wait());
+    }
+
+    // The same for a wait that became another one on its way: a longer one counts from where the old one began, a
+    // shorter one ends at `end` or where the old one would have ended, whichever comes first.
+    void wait_until(Instant end) {
+        wait_from(std::max(next.counts_from, std::min(next.deadline, end) - wait()));
+    }
+
+    void become(Role role, std::string because) {
+        actions.emplace_back(RoleChanged{next.role, role, std::move(because)});
+        next.role = role;
+        next.since = now;
+        next.bow_out_pending = false;
+        next.tied_over_v6 = 0;
+    }
+    void follow_nobody() {
+        next.master.reset();
+        next.master_claim.reset();
+    }
+    void say() {
+        actions.emplace_back(SendAdvert{});
+        wait_from(now);
+    }
+    // The first advert leaves before anything else is done: peers stop waiting the sooner.
+    void lead(std::string because) {
+        actions.emplace_back(SendAdvert{});
+        become(Role::master, std::move(because));
+        follow_nobody();
+        wait_from(now);
+    }
+    void listen(std::string because) {
+        become(Role::backup, std::move(because));
+        follow_nobody();
+        wait_from(now);
+    }
+    void fall_silent(std::string because) {
+        become(Role::init, std::move(because));
+        follow_nobody();
+        next.deadline = Instant::max();
+    }
+    void note(const Heard& h) {
+        next.master = h.source;
+        next.master_claim = claim_of(h.advert);
+        next.last_heard = now;
+    }
+};
+
+// ---- What a master makes of an advert -----------------------------------------------------------
+
+enum class Verdict { yield, stay, undecided };
+
+// Rule 3's last part, for two claims that are otherwise equal.
+Verdict judge_tie(Turn& t, const OwnAddresses& own, const IpAddress& source) {
+    const auto& ours = own.of(source.family());
+    if (!ours) return Verdict::undecided;
+    const bool may_come_over_v4 = !source.is_v4() && own.v4;
+    if (may_come_over_v4 && ++t.next.tied_over_v6 <= most_ties_over_v6) return Verdict::undecided;
+    return wins_tie(*ours, source) ? Verdict::stay : Verdict::yield;
+}
+
+Verdict judge(Turn& t, const OwnAddresses& own, const Heard& h) {
+    if (h.source.is_v4()) t.next.tied_over_v6 = 0;
+    if (h.advert.is_bow_out()) return Verdict::stay;  // rule 10
+    const Claim ours = t.our_claim(), theirs = claim_of(h.advert);
+    if (theirs == ours) return judge_tie(t, own, h.source);
+    return theirs < ours ? Verdict::yield : Verdict::stay;
+}
+
+void hear_as_master(Turn& t, const OwnAddresses& own, const Heard& h) {
+    const std::string who = h.source.text();
+    switch (judge(t, own, h)) {
+        case Verdict::undecided: return;
+        case Verdict::stay:  // rule 4
+            if (t.now - t.next.counts_from >= just_now) t.say();
+            t.actions.emplace_back(AnnounceAgain{who + " spoke as master, too"});
+            return;
+        case Verdict::yield:  // rule 3
+            t.actions.emplace_back(SendAdvert{});
+            t.become(Role::backup, who + " has the better claim (" + described(claim_of(h.advert)) + ")");
+            t.note(h);
+            t.wait_from(t.now);
+            return;
+    }
+}
+
+// ---- What a backup makes of an advert -----------------------------------------------------------
+
+// Rules 5 and 6: the reason to take over from a master with this claim, or none.
+std::string reason_to_lead(const Turn& t, const Claim& theirs, const IpAddress& source) {
+    if (t.next.stepped_down) return {};
+    const Claim ours = t.our_claim();
+    if (theirs.demotion > ours.demotion)  // 5
+        return source.text() + " is less well (demotion " + std::to_string(theirs.demotion) + " against our " +
+               std::to_string(ours.demotion) + ")";
+    if (!(ours < theirs)) return {};
+    if (t.us.preempt && t.now >= t.next.may_preempt)  // 5
+        return "our claim is better than that of " + source.text() + " (beat " + seconds(ours.beat) + " against " +
+               seconds(theirs.beat) + ")";
+    if (patience(t.us.advbase, sent_skew(t.us, t.next.demotion)) < theirs.beat)  // 6
+        return source.text() + " speaks only every " + seconds(theirs.beat) + ", which is longer than we wait";
+    return {};
+}
+
+// Rule 8: somebody worse than the master we follow and have just heard.
+bool is_the_masters_business(const Turn& t, const Heard& h) {
+    const auto& followed = t.next.master_claim;
+    if (!followed || t.next.master == h.source) return false;
+    return *followed < claim_of(h.advert) && t.now - t.next.last_heard < 2 * followed->beat;
+}
+
+// Rule 7. Copies of a bow-out that arrive after somebody else took over are not from the master we follow.
+void hear_bow_out(Turn& t, const IpAddress& source) {
+    if (t.next.bow_out_pending) return;
+    const auto& master = t.next.master;
+    if (master && master->family() == source.family() && *master != source) return;
+    t.next.master = source;
+    t.next.master_claim.reset();
+    t.next.last_heard = t.now;
+    t.next.bow_out_pending = true;
+    t.next.counts_from = t.now;
+    t.next.deadline = t.now + rank(sent_skew(t.us, t.next.demotion));
+}
+
+void hear_as_backup(Turn& t, const Heard& h) {
+    if (h.advert.is_bow_out()) return hear_bow_out(t, h.source);
+    if (is_the_masters_business(t, h)) return;
+    t.note(h);
+    t.next.bow_out_pending = false;
+    auto reason = reason_to_lead(t, claim_of(h.advert), h.source);
+    if (!reason.empty()) return t.lead(std::move(reason));
+    t.wait_from(t.now);  // 8
+}
+
+// ---- Time ---------------------------------------------------------------------------------------
+
+void patience_ended(Turn& t) {
+    const bool left = t.next.bow_out_pending;
+    if (t.now - t.next.deadline > overslept) {  // 8
+        t.next.bow_out_pending = false;
+        return t.wait_from(t.now);
+    }
+    if (t.next.stepped_down) {
+        t.next.bow_out_pending = false;
+        t.follow_nobody();
+        t.next.deadline = Instant::max();
+        return;
+    }
+    if (left) return t.lead(t.next.master->text() + " left");  // 7
+    const std::string silence = " for " + seconds(t.now - std::max(t.next.since, t.next.last_heard));
+    t.lead(t.next.master ? "no advert from " + t.next.master->text() + silence : "no master was heard" + silence);
+}
+
+// ---- Events -------------------------------------------------------------------------------------
+
+void take(Turn& t, const OwnAddresses&, const Started&) {  // 1
+    if (t.next.role != Role::init) return;
+    t.next.may_preempt = t.now + t.us.preempt_delay;
+    t.listen("listening first");
+}
+
+void take(Turn& t, const OwnAddresses&, const LinkLost& e) {  // 11
+    if (t.next.role != Role::init) t.fall_silent(e.because);
+}
+
+void take(Turn& t, const OwnAddresses& own, const Heard& e) {
+    if (t.next.role == Role::master) return hear_as_master(t, own, e);
+    if (t.next.role == Role::backup) hear_as_backup(t, e);
+}
+
+void take(Turn& t, const OwnAddresses&, const DeadlinePassed&) {
+    if (t.next.role == Role::init || t.now < t.next.deadline) return;
+    if (t.next.role == Role::master) return t.say();  // 2
+    patience_ended(t);
+}
+
+void take(Turn& t, const OwnAddresses&, const Demoted& e) {  // 9
+    const bool worse = e.demotion > t.next.demotion;
+    t.next.demotion = e.demotion;
+    if (t.next.role == Role::master && worse) return t.say();
+    const bool is_waiting = t.next.deadline != Instant::max() && !t.next.bow_out_pending;
+    if (is_waiting) t.wait_from(t.next.counts_from);
+}
+
+void take(Turn& t, const OwnAddresses&, const SteppedDown& e) {
+    t.next.stepped_down = true;
+    if (t.next.role != Role::master) return;
+    t.listen(e.because);
+    t.actions.emplace_back(SendBowOut{});  // 10
+}
+
+void take(Turn& t, const OwnAddresses&, const SteppedUp&) {
+    t.next.stepped_down = false;
+    // Without a deadline we have listened for a whole patience and heard nobody.
+    if (t.next.role == Role::backup && t.next.deadline == Instant::max()) t.next.deadline = t.now;
+}
+
+void take(Turn& t, const OwnAddresses&, const Stopped&) {  // 10
+    const bool led = t.next.role == Role::master;
+    if (t.next.role != Role::init) t.fall_silent("stopping");
+    if (led) t.actions.emplace_back(SendBowOut{});
+}
+
+Duration raw_beat(int base, int skew) { return Duration((base * 256 + skew) * std::int64_t{1'000'000} / 256); }
+
+}  // namespace
+
+std::string_view to_string(Role r) {
+    switch (r) {
+        case Role::init: return "init";
+        case Role::backup: return "backup";
+        case Role::master: return "master";
+    }
+    return "?";
+}
+
+Claim claim_of(const Advert& a) { return {a.demotion, raw_beat(a.advbase, a.advskew)}; }
+
+bool wins_tie(const IpAddress& ours, const IpAddress& theirs) {
+    const auto a = ours.bytes(), b = theirs.bytes();
+    if (ours.is_v4()) return !std::lexicographical_compare(b.rbegin(), b.rend(), a.rbegin(), a.rend());
+    return !std::lexicographical_compare(b.begin(), b.end(), a.begin(), a.end());
+}
+
+Duration rank(Advskew skew) { return skew.value() * Duration(250); }
+
+Advskew sent_skew(const Settings& us, Demotion demotion) {
+    const int plain = us.advskew.value();
+    return *Advskew::of(std::max(plain, std::min(highest_demoted_skew, plain + demotion.value())));
+}
+
+Advert claim_advert(const Settings& us, const State& state) {
+    Advert a;
+    a.vhid = us.vhid;
+    a.advbase = us.advbase.value();
+    a.advskew = sent_skew(us, state.demotion).value();
+    a.demotion = state.demotion.value();
+    return a;
+}
+
+Advert bow_out_advert(const Settings& us) {
+    Advert a;
+    a.vhid = us.vhid;
+    a.advbase = a.advskew = a.demotion = 255;
+    return a;
+}
+
+Step step(const Settings& us, const OwnAddresses& own, const State& state, const Event& event, Instant now) {
+    Turn t{us, now, state, {}};
+    std::visit([&](const auto& e) { take(t, own, e); }, event);
+    return {std::move(t.next), std::move(t.actions)};
+}
+
+Step resume(const Settings& us, const State& state, Instant now) {
+    if (state.stepped_down) return step(us, {}, state, Started{}, now);
+    Turn t{us, now, state, {}};
+    if (t.next.role == Role::init) {
+        t.next.may_preempt = now;
+        t.lead("back before our peers stopped waiting");
+    }
+    return {std::move(t.next), std::move(t.actions)};
+}
+
+Step change(const Settings& before, const Settings& now_ours, const State& state, Instant now) {
+    Turn t{now_ours, now, state, {}};
+    const bool same_beat = before.advbase == now_ours.advbase && before.advskew == now_ours.advskew;
+    if (!same_beat && t.next.role == Role::master) t.say();
+    const bool is_waiting = t.next.role == Role::backup && t.next.deadline != Instant::max();
+    if (!same_beat && is_waiting && !t.next.bow_out_pending) t.wait_until(now + t.wait());
+    return {std::move(t.next), std::move(t.actions)};
+}
+
+}  // namespace koi::carp

@@ -1,0 +1,23 @@
+#include "carp/settings.h"
+
+#include <algorithm>
+
+namespace koi::carp {
+
+namespace {
+
+constexpr Duration shortest = Duration(1'000'000) / 256;
+
+// n/256 s. The division is the last step, so that 255 steps are 996,093 µs and not 255 · 3,906.
+constexpr Duration steps(std::int64_t n) { return Duration(n * 1'000'000 / 256); }
+
+}  // namespace
+
+Duration beat(Advbase base, Advskew skew) { return std::max(shortest, steps(base.value() * 256 + skew.value())); }
+
+Duration patience(Advbase base, Advskew skew) {
+    if (base.value() == 0) return std::max(steps(3), steps(3 * skew.value()));
+    return steps(3 * base.value() * 256 + skew.value());
+}
+
+}  // namespace koi::carp

@@ -1,0 +1,44 @@
+// carp/settings.h — what one vhid needs to be told. Values are already inside their bounds (carp.md 3.4).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "supervisor/base/address.h"
+#include "supervisor/base/clock.h"
+#include "supervisor/base/types.h"
+
+namespace koi::carp {
+
+using Advbase = Bounded<struct AdvbaseMeaning, std::uint8_t, 0, 254>;  // seconds
+using Advskew = Bounded<struct AdvskewMeaning, std::uint8_t, 0, 254>;  // 1/256 s
+
+// Which link-local IPv6 address of the vhid is in the digest we send. Both are accepted on receipt (carp.md 2.3).
+enum class LinkLocal { exclude, include };
+
+// NetBSD 10 sums the IPv6 pseudo-header into the CARP checksum, everybody else does not (carp.md 1.2). Both are accepted.
+enum class V6Checksum { plain, pseudo };
+
+struct Settings {
+    Vhid vhid = *Vhid::of(1);
+    std::string interface;
+    std::vector<IpAddress> addresses;  // the vips, both families, any order, without masks: they are in the digest
+    std::string password;              // 1–19 bytes, raw
+    Advbase advbase = *Advbase::of(1);
+    Advskew advskew = *Advskew::of(0);
+    bool preempt = true;
+    Duration preempt_delay{};          // after becoming backup from init, before a worse master is pushed aside
+    std::vector<IpAddress> peers;      // unicast; empty = multicast
+    LinkLocal link_local = LinkLocal::exclude;
+    V6Checksum v6_checksum = V6Checksum::plain;
+
+    friend bool operator==(const Settings&, const Settings&) = default;
+};
+
+// advbase + advskew/256 s, and never less than 1/256 s: the time between two adverts.
+Duration beat(Advbase, Advskew);
+// How long a backup waits for its master (carp.md 3.1): 3·advbase + advskew/256 s as everybody computes it; with
+// advbase 0 that would be a single interval, so 3·advskew/256 s as OpenBSD has it, and never less than 3/256 s.
+Duration patience(Advbase, Advskew);
+
+}  // namespace koi::carp

@@ -1,0 +1,177 @@
+// supervisor/answers.cpp — what the worker answers on the control socket (paths in supervisor/control/paths.h).
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "supervisor/plan.h"
+#include "supervisor/worker.h"
+
+namespace koi {
+
+namespace {
+
+using nlohmann::json;
+
+control::Answer as_json(const json& body, int status = 200) { return {status, "application/json", body.dump(2) + "\n"}; }
+control::Answer error(int status, const std::string& sentence) { return as_json({{"error", sentence}}, status); }
+
+std::string word(const control::Request& request, const std::string& key, const std::string& otherwise) {
+    const auto found = request.query.find(key);
+    return found == request.query.end() ? otherwise : found->second;
+}
+
+std::uint64_t number(const std::string& text, std::uint64_t otherwise) {
+    std::uint64_t n = otherwise;
+    std::from_chars(text.data(), text.data() + text.size(), n);
+    return n;
+}
+
+// A member of a small JSON body; the parser's exceptions stop here.
+std::optional<json> member(const std::string& body, const char* name) {
+    const auto tree = json::parse(body, nullptr, false);
+    if (!tree.is_object() || !tree.contains(name)) return std::nullopt;
+    return tree[name];
+}
+
+json to_json(const std::vector<config::Complaint>& complaints) {
+    json list = json::array();
+    for (const auto& one : complaints)
+        list.push_back({{"file", one.file}, {"line", one.line}, {"column", one.column}, {"path", one.path},
+                        {"what", one.what}, {"text", one.text()}});
+    return list;
+}
+
+json change(const char* kind, const std::string& text) { return {{"kind", kind}, {"text", text}}; }
+
+std::string group_text(const config::VipGroup& group) {
+    std::string text = "vhid " + std::to_string(group.carp.vhid.value()) + " on " + group.carp.interface + ":";
+    for (const auto& prefix : group.addresses) text += " " + prefix.text();
+    return text;
+}
+
+// What another configuration means for elections and addresses.
+void compare_vips(const config::Config& now, const config::Config& next, json& changes) {
+    const auto same_vhid = [](const auto& list, Vhid vhid) {
+        return std::ranges::find(list, vhid, [](const auto& g) { return g.carp.vhid; });
+    };
+    for (const auto& group : now.vips)
+        if (same_vhid(next.vips, group.carp.vhid) == next.vips.end()) changes.push_back(change("vip", "leave " + group_text(group)));
+    for (const auto& group : next.vips) {
+        const auto before = same_vhid(now.vips, group.carp.vhid);
+        if (before == now.vips.end()) changes.push_back(change("vip", "join " + group_text(group)));
+        else if (before->addresses != group.addresses || before->carp.interface != group.carp.interface)
+            changes.push_back(change("vip", "change " + group_text(*before) + " to " + group_text(group)));
+        else if (!(*before == group))
+            changes.push_back(change("carp", "change the election settings of vhid " + std::to_string(group.carp.vhid.value())));
+    }
+}
+
+void compare_pools(const config::Config& now, const config::Config& next, json& changes) {
+    for (const auto& pool : now.pools)
+        if (!next.pool(pool.name)) changes.push_back(change("pool", "forget pool " + pool.name));
+    for (const auto& pool : next.pools) {
+        const auto* before = now.pool(pool.name);
+        if (!before) changes.push_back(change("pool", "watch pool " + pool.name + " (" + discovery::text(pool.source) + ")"));
+        else if (!(*before == pool)) changes.push_back(change("pool", "change pool " + pool.name));
+    }
+}
+
+}  // namespace
+
+status::Status Worker::status(bool with_counters) {
+    ipvs::Counters counters;
+    if (with_counters && datapath_)
+        if (auto counted = datapath_->counters()) counters = std::move(*counted);
+    return snapshot(config_, facts_, desired_, counters, troubles_,
+                    {setup_.configuration, loop_.now(), started_, configured_, std::chrono::system_clock::now()});
+}
+
+void Worker::answer(const control::Request& request, const control::Reply& reply) {
+    const bool get = request.method == "GET", post = request.method == "POST";
+    const auto& path = request.path;
+    if (get && path == "/v1/status") return reply(answer_status(request));
+    if ((get || post) && path == "/v1/plan") return reply(answer_plan(request));
+    if (get && path == "/v1/events") return reply(answer_events(request));
+    if (post && path == "/v1/reload") return reply(answer_reload());
+    if (post && path == "/v1/step-down") return reply(answer_step(request, true));
+    if (post && path == "/v1/step-up") return reply(answer_step(request, false));
+    if (get && path == "/metrics") return reply({200, "text/plain; version=0.0.4", status::as_metrics(status(true))});
+    if (get && path == "/healthz") return reply({200, "text/plain", "ok\n"});
+    const bool known = path.starts_with("/v1/") || path == "/metrics" || path == "/healthz";
+    if (known && !get && !post) return reply(error(405, request.method + " is not understood here; use GET or POST"));
+    reply(error(404, "there is nothing at " + request.method + " " + path + "; see koi(1)"));
+}
+
+control::Answer Worker::answer_status(const control::Request& request) {
+    const auto part = status::part_of(word(request, "part", "all"));
+    if (!part) return error(400, "there is no part \"" + word(request, "part", "") + "\" to show");
+    const auto format = word(request, "format", "json");
+    if (refresh_troubles()) say_status();
+    const auto value = status(true);
+    if (format == "json") return {200, "application/json", status::as_json(value, *part)};
+    if (format == "yaml") return {200, "application/yaml", status::as_yaml(value, *part)};
+    if (format != "text") return error(400, "there is no format \"" + format + "\"; use json, yaml or text");
+    const auto columns = std::clamp<std::uint64_t>(number(word(request, "columns", "100"), 100), 40, 100);
+    return {200, "text/plain; charset=utf-8",
+            status::as_text(value, *part, {word(request, "colour", "0") == "1", static_cast<unsigned>(columns)})};
+}
+
+// Without a file: what stands undone at the moment. With one: what applying it would change, while nothing is changed.
+control::Answer Worker::answer_plan(const control::Request& request) {
+    std::string file = setup_.configuration;
+    if (const auto given = member(request.body, "configuration"); given && given->is_string()) file = given->get<std::string>();
+    const auto reading = config::load(file);
+    if (!reading.config) {
+        return as_json({{"error", "the configuration " + file + " cannot be used"}, {"complaints", to_json(reading.complaints)}}, 422);
+    }
+    json changes = json::array();
+    compare_vips(config_, *reading.config, changes);
+    Facts facts = facts_;
+    for (const auto& service : reading.config->services) facts.owned.insert(service.at);
+    // A static pool's members are known from the file itself; a new file's members only its source can tell.
+    for (const auto& pool : reading.config->pools) {
+        const auto* source = std::get_if<discovery::StaticSource>(&pool.source);
+        if (!source) continue;
+        const auto members = discovery::resolve(source->members, pool);
+        if (const auto* resolved = std::get_if<discovery::Snapshot>(&members))
+            facts.pools[pool.name] = discovery::believe(facts.pools[pool.name], *resolved, pool, loop_.now());
+    }
+    const auto desired = plan(*reading.config, facts, loop_.now());
+    for (const auto& one : ipvs::diff(ipvs::only(facts.observed, facts.owned), desired.table))
+        changes.push_back(change("ipvs", ipvs::text(one)));
+    compare_pools(config_, *reading.config, changes);
+    return as_json({{"configuration", file}, {"changes", changes}});
+}
+
+control::Answer Worker::answer_events(const control::Request& request) {
+    const auto most = number(word(request, "most", "2000"), 2000);
+    std::string lines;
+    status::Status times;
+    times.at = loop_.now();
+    times.wall = std::chrono::system_clock::now();
+    for (const auto& event : events_.after(number(word(request, "after", "0"), 0), static_cast<std::size_t>(most)))
+        lines += status::event_json(event, times) + "\n";
+    return {200, "application/x-ndjson", lines};
+}
+
+control::Answer Worker::answer_reload() {
+    const auto outcome = reload();
+    return as_json({{"outcome", outcome.outcome}, {"configuration", setup_.configuration}, {"complaints", to_json(outcome.complaints)}},
+                   outcome.outcome == "refused" ? 422 : 200);
+}
+
+control::Answer Worker::answer_step(const control::Request& request, bool down) {
+    const auto given = member(request.body, "vhid");
+    const auto vhid = given && given->is_number_integer() ? Vhid::of(given->get<std::int64_t>()) : std::nullopt;
+    if (!vhid) return error(400, "say which vhid, 1 to 255");
+    const bool known = std::ranges::any_of(config_.vips, [&](const auto& g) { return g.carp.vhid == *vhid; });
+    if (!known) return error(404, "vhid " + std::to_string(vhid->value()) + " is not in the configuration");
+    if (down) tell(link::StepDown{*vhid, "stepped down by the operator"});
+    else tell(link::StepUp{*vhid});
+    happened(5, down ? "step_down" : "step_up",
+             "the operator asked vhid " + std::to_string(vhid->value()) + (down ? " to step down" : " to step up"),
+             {{"vhid", std::to_string(vhid->value())}});
+    return as_json({{"outcome", "told"}});
+}
+
+}  // namespace koi

@@ -1,0 +1,25 @@
+// supervisor/base/clock.h
+//
+// Koi's time: CLOCK_BOOTTIME in microseconds, which no administrator can step. There is no now() on purpose: the loop
+// reads the clock once per event and passes the instant down, so a test can let a year pass.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+namespace koi {
+
+struct Clock {
+    using duration = std::chrono::duration<std::int64_t, std::micro>;
+    using rep = duration::rep;
+    using period = duration::period;
+    using time_point = std::chrono::time_point<Clock>;
+    static constexpr bool is_steady = true;
+};
+
+using Duration = Clock::duration;
+using Instant = Clock::time_point;
+
+using namespace std::chrono_literals;
+
+}  // namespace koi

@@ -1,0 +1,128 @@
+// supervisor/config/read_carp.cpp — `carp:` and `vips:`. What stands under `carp:` is the default for every vip.
+#include <array>
+
+#include "discovery/quote.h"
+#include "supervisor/config/draft.h"
+#include "supervisor/config/values.h"
+
+namespace koi::config {
+
+namespace {
+
+constexpr Duration longest_preempt_delay = 24h;
+
+constexpr std::array<std::pair<std::string_view, carp::LinkLocal>, 2> link_locals{
+    {{"exclude", carp::LinkLocal::exclude}, {"include", carp::LinkLocal::include}}};
+constexpr std::array<std::pair<std::string_view, carp::V6Checksum>, 2> checksums{
+    {{"plain", carp::V6Checksum::plain}, {"pseudo", carp::V6Checksum::pseudo}}};
+
+// The place of a later version: until then only `off`, which is what happens.
+void only_off(Keys& keys, std::string_view key) {
+    const auto field = keys.take(key);
+    if (field && !(field->is_word() && field->node().text == "off"))
+        field->complain(std::string(not_in_this_version));
+}
+
+void read_peers(const Field& field, CarpDraft& draft) {
+    draft.settings.peers.clear();
+    draft.peer_spots.clear();
+    for (const auto& item : field.list("[10.0.0.2]")) {
+        const auto peer = address(item);
+        if (!peer) continue;
+        draft.settings.peers.push_back(*peer);
+        draft.peer_spots.push_back(item.spot());
+    }
+}
+
+// The keys that `carp:` and a vip share.
+void read_shared(Keys& keys, CarpDraft& draft) {
+    auto& settings = draft.settings;
+    if (auto f = keys.take("interface")) set(settings.interface, interface(*f));
+    if (auto f = keys.take("key_file")) set(draft.key_file, path(*f, true));
+    if (auto f = keys.take("advbase")) set(settings.advbase, bounded<carp::Advbase>(*f));
+    if (auto f = keys.take("advskew")) set(settings.advskew, bounded<carp::Advskew>(*f));
+    if (auto f = keys.take("preempt")) set(settings.preempt, boolean(*f));
+    if (auto f = keys.take("preempt_delay")) set(settings.preempt_delay, duration(*f, longest_preempt_delay));
+    if (auto f = keys.take("peers")) read_peers(*f, draft);
+    if (auto f = keys.take("link_local")) set(settings.link_local, choice(*f, link_locals));
+    if (auto f = keys.take("v6_checksum")) set(settings.v6_checksum, choice(*f, checksums));
+    only_off(keys, "auth");
+    keys.not_yet("auth_keys");
+    keys.not_yet("interval");
+    only_off(keys, "lease");
+}
+
+void read_addresses(const Field& field, VipDraft& vip) {
+    const auto items = field.list("[192.0.2.10/24]");
+    if (field.is_list() && items.empty())
+        field.complain("a vip needs at least one address; for example [192.0.2.10/24]");
+    for (const auto& item : items) {
+        const auto text = word(item, "192.0.2.10/24");
+        if (!text) continue;
+        const auto prefix = Prefix::parse(*text);
+        if (!prefix) {
+            item.complain(discovery::shown(*text) + " is not an address with a length; for example 192.0.2.10/24");
+            continue;
+        }
+        vip.group.addresses.push_back(*prefix);
+        vip.group.carp.addresses.push_back(prefix->address);
+        vip.address_spots.push_back(item.spot());
+    }
+}
+
+void need_somewhere(const CarpDraft& draft, std::string_view key, std::string_view example, Notes& notes) {
+    if (draft.written.has(key)) return;
+    notes.complain(draft.written.whole, "needs " + discovery::shown(key) + ", here or under \"carp\"; for example " +
+                                            std::string(example));
+}
+
+VipDraft read_vip(const Field& field, const CarpDraft& defaults) {
+    VipDraft vip;
+    CarpDraft draft = defaults;
+    Keys keys(field, "a vip");
+    const auto vhid = keys.need("vhid", "vhid: 51");
+    const auto addresses = keys.need("addresses", "addresses: [192.0.2.10/24]");
+    read_shared(keys, draft);
+    keys.finish();
+
+    // What is written here counts before the place of a default.
+    vip.written = {field.spot(), keys.places()};
+    draft.written.whole = field.spot();
+    vip.written.keys.insert(draft.written.keys.begin(), draft.written.keys.end());
+    draft.written.keys = vip.written.keys;
+    if (keys.is_map()) {
+        need_somewhere(draft, "interface", "interface: eth0", field.notes());
+        need_somewhere(draft, "key_file", "key_file: /etc/koi/carp.key", field.notes());
+    }
+
+    vip.group.carp = draft.settings;
+    vip.group.key_file = draft.key_file;
+    vip.peer_spots = draft.peer_spots;
+    if (vhid) {
+        const auto number = bounded<Vhid>(*vhid);
+        vip.has_vhid = number.has_value();
+        set(vip.group.carp.vhid, number);
+    }
+    if (addresses) read_addresses(*addresses, vip);
+    return vip;
+}
+
+}  // namespace
+
+CarpDraft read_carp_defaults(const Field& field) {
+    CarpDraft draft;
+    Keys keys(field, "carp");
+    read_shared(keys, draft);
+    keys.finish();
+    draft.written = {field.spot(), keys.places()};
+    return draft;
+}
+
+std::vector<VipDraft> read_vips(const Field& field, const CarpDraft& defaults) {
+    std::vector<VipDraft> vips;
+    for (const auto& item : field.list("- { vhid: 51, addresses: [192.0.2.10/24] }"))
+        vips.push_back(read_vip(item, defaults));
+    return vips;
+}
+
+}  // namespace koi::config

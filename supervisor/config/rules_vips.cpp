@@ -1,0 +1,110 @@
+#include <algorithm>
+
+#include "discovery/quote.h"
+#include "supervisor/config/rules.h"
+#include "supervisor/config/rules_parts.h"
+
+namespace koi::config {
+
+namespace {
+
+bool is_broadcast(const IpAddress& address) {
+    return address.is_v4() && std::ranges::all_of(address.bytes(), [](auto byte) { return byte == 255; });
+}
+
+// Rule 4. Networks of two addresses (/31, /127) have neither network nor broadcast address.
+void check_address(const Prefix& vip, const Spot& spot, Notes& notes) {
+    const auto& address = vip.address;
+    const auto refuse = [&](const char* why) { notes.complain(spot, address.text() + why); };
+    if (address.is_unspecified()) return refuse(" is no address; write the one that clients use");
+    if (address.is_multicast()) return refuse(" is a multicast address; a vip is an address of its own");
+    if (address.is_loopback()) return refuse(" is a loopback address, which no client can reach");
+    if (is_broadcast(address)) return refuse(" is the broadcast address; a vip is an address of its own");
+    if (vip.length == 0)
+        return notes.complain(spot,
+                              discovery::shown(vip.text()) +
+                                  " makes the whole internet a neighbour; write the length of the network, or " +
+                                  std::to_string(address.full_length()));
+    if (!address.is_v4() || vip.length > 30) return;
+    std::array<std::uint8_t, 4> first{}, last{};
+    for (unsigned i = 0; i < 4; ++i) {
+        const auto bits = std::clamp(static_cast<int>(vip.length) - static_cast<int>(8 * i), 0, 8);
+        const auto mask = static_cast<std::uint8_t>(0xFF << (8 - bits));
+        first[i] = static_cast<std::uint8_t>(address.bytes()[i] & mask);
+        last[i] = static_cast<std::uint8_t>(address.bytes()[i] | static_cast<std::uint8_t>(~mask));
+    }
+    if (address == IpAddress::v4(first)) notes.warn(spot, vip.text() + " is the address of the network itself");
+    if (address == IpAddress::v4(last)) notes.warn(spot, vip.text() + " is the broadcast address of its network");
+}
+
+// Rules 3 and 4.
+void check_addresses(const VipDraft& vip, Vips& known, Notes& notes) {
+    for (std::size_t i = 0; i < vip.group.addresses.size(); ++i) {
+        const auto& prefix = vip.group.addresses[i];
+        const auto& spot = vip.address_spots[i];
+        check_address(prefix, spot, notes);
+        const auto [owner, is_new] = known.try_emplace(prefix.address, VipOwner{vip.group.carp.vhid, spot});
+        if (!is_new)
+            notes.complain(spot,
+                           prefix.address.text() + " is there twice; first at " + owner->second.spot.place.text());
+    }
+}
+
+// Rule 5.
+void check_peers(const VipDraft& vip, Notes& notes) {
+    const auto& ours = vip.group.carp.addresses;
+    const auto& peers = vip.group.carp.peers;
+    for (std::size_t i = 0; i < peers.size(); ++i) {
+        const auto& peer = peers[i];
+        const auto& spot = vip.peer_spots[i];
+        const auto same_family = [&](const IpAddress& a) { return a.family() == peer.family(); };
+        if (peer.is_unspecified() || peer.is_multicast() || peer.is_loopback() || is_broadcast(peer))
+            notes.complain(spot, peer.text() + " is not the address of another node");
+        else if (std::ranges::find(ours, peer) != ours.end())
+            notes.complain(spot, peer.text() + " is a vip; a peer is the other node's own address");
+        else if (std::find(peers.begin(), peers.begin() + static_cast<std::ptrdiff_t>(i), peer) !=
+                 peers.begin() + static_cast<std::ptrdiff_t>(i))
+            notes.complain(spot, peer.text() + " is there twice");
+        else if (!ours.empty() && std::ranges::none_of(ours, same_family))
+            notes.warn(spot, peer.text() + " is " + std::string(to_string(peer.family())) +
+                                 ", but this vip has no address of that family, so it is sent nothing");
+    }
+}
+
+// Rule 6.
+void check_beat(const VipDraft& vip, Notes& notes) {
+    if (vip.group.carp.advbase.value() != 0 || vip.group.carp.advskew.value() != 0) return;
+    notes.warn(vip.written.of("advbase"),
+               "advbase and advskew are both 0: an advert each 3.9 ms, which other speakers (ucarp) refuse; give "
+               "advskew at least 1");
+}
+
+}  // namespace
+
+Vips check_vips(const Draft& draft, Notes& notes) {
+    if (draft.vips.empty() && !draft.written.has("vips"))
+        notes.complain(
+            draft.written.whole,
+            "no \"vips\": there is nothing to hold; for example vips: [{ vhid: 51, addresses: [192.0.2.10/24] }]");
+    std::map<Vhid, const VipDraft*> vhids;
+    Vips known;
+    for (const auto& vip : draft.vips) {
+        if (vip.has_vhid) {
+            const auto [first, is_new] = vhids.try_emplace(vip.group.carp.vhid, &vip);
+            if (!is_new) {
+                const bool elsewhere = first->second->group.carp.interface != vip.group.carp.interface;
+                notes.complain(vip.written.of("vhid"),
+                               std::to_string(vip.group.carp.vhid.value()) + " is already used at " +
+                                   first->second->written.of("vhid").place.text() +
+                                   (elsewhere ? ", on another interface; Koi names a group by its vhid alone" : "") +
+                                   "; take another number from 1 to 255");
+            }
+        }
+        check_addresses(vip, known, notes);
+        check_peers(vip, notes);
+        check_beat(vip, notes);
+    }
+    return known;
+}
+
+}  // namespace koi::config

@@ -1,0 +1,162 @@
+// supervisor/link/messages.h
+//
+// What speaker and worker tell each other ↔ bytes. Pure. Whole values, never differences, so that either side may be
+// started anew and knows everything after one message of each kind. The speaker trusts the shape of its own worker's
+// messages as little as anybody's: decode() never reads past the end and refuses what is out of bounds.
+//
+// The first byte is the format: an upgrade starts a new worker under an old speaker, and a guess would be worse than
+// a refusal. Raise it with every change of what a message holds.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "carp/instance.h"
+#include "supervisor/vip/address_set.h"
+#include "supervisor/vip/kernel_addresses.h"
+
+namespace koi::link {
+
+// ---- worker → speaker --------------------------------------------------------------------------------------------
+
+struct VhidSettings {
+    carp::Settings carp;
+    std::vector<Prefix> addresses;  // the vips with their lengths
+    friend bool operator==(const VhidSettings&, const VhidSettings&) = default;
+};
+// What to elect and hold from now on. vhids that are missing are let go of politely.
+struct Settings {
+    std::string node;
+    std::vector<VhidSettings> vhids;
+    Demotion demote_link = *Demotion::of(240);
+    friend bool operator==(const Settings&, const Settings&) = default;
+};
+// The virtual servers of a vhid are in place (or not) for the mastership that began at `since`; always: they stand on
+// a backup as well (standby warm), whatever the role.
+struct TableReady {
+    Vhid vhid = *Vhid::of(1);
+    bool ready = false;
+    bool always = false;
+    Instant since{};
+    friend bool operator==(const TableReady&, const TableReady&) = default;
+};
+// How unwell the worker finds this node.
+struct Demote {
+    Demotion demotion = *Demotion::of(0);
+    friend bool operator==(const Demote&, const Demote&) = default;
+};
+// The operator's wishes.
+struct StepDown {
+    Vhid vhid = *Vhid::of(1);
+    std::string because;
+    friend bool operator==(const StepDown&, const StepDown&) = default;
+};
+struct StepUp {
+    Vhid vhid = *Vhid::of(1);
+    friend bool operator==(const StepUp&, const StepUp&) = default;
+};
+// The heartbeat, once a second.
+struct Alive {
+    friend bool operator==(const Alive&, const Alive&) = default;
+};
+// What the service manager should hear: READY=1 once, STATUS= whenever it changes.
+struct Say {
+    bool ready = false;
+    std::string status;
+    friend bool operator==(const Say&, const Say&) = default;
+};
+// RELOADING=1 … READY=1
+struct Reloading {
+    bool begins = false;
+    friend bool operator==(const Reloading&, const Reloading&) = default;
+};
+// Everything of the worker is let go of; it exits now.
+struct Left {
+    friend bool operator==(const Left&, const Left&) = default;
+};
+
+// ---- speaker → worker --------------------------------------------------------------------------------------------
+
+struct RoleTold {
+    Vhid vhid = *Vhid::of(1);
+    carp::Role role = carp::Role::init;
+    Instant since{};
+    std::string because;
+    friend bool operator==(const RoleTold&, const RoleTold&) = default;
+};
+// Everything the speaker knows, for status: once a second, and after every change of a role or an address.
+struct VipReport {
+    vip::Held held;
+    bool desired = false;
+    bool present = false;
+    Instant since{};
+    friend bool operator==(const VipReport&, const VipReport&) = default;
+};
+struct VhidReport {
+    Vhid vhid = *Vhid::of(1);
+    std::string interface;
+    bool link_works = false;
+    carp::Role role = carp::Role::init;
+    Instant since{};
+    std::string because;
+    Demotion demotion = *Demotion::of(0);
+    bool stepped_down = false;
+    std::optional<IpAddress> own_address;  // source of our adverts
+    std::optional<IpAddress> master;       // whom we follow, or last heard
+    std::uint8_t master_demotion = 0;
+    Duration master_beat{};
+    Instant last_heard{};  // epoch: never
+    carp::Counters counters;
+    std::vector<VipReport> vips;
+    friend bool operator==(const VhidReport&, const VhidReport&) = default;
+};
+struct StrangerReport {
+    IpAddress vip;
+    vip::Mac mac{};
+    Instant last_seen{};
+    friend bool operator==(const StrangerReport&, const StrangerReport&) = default;
+};
+struct PeerReport {
+    Vhid vhid = *Vhid::of(1);
+    IpAddress address;
+    std::uint8_t demotion = 0;
+    Duration beat{};
+    Instant last_heard{};
+    friend bool operator==(const PeerReport&, const PeerReport&) = default;
+};
+struct Report {
+    std::vector<VhidReport> vhids;
+    std::vector<StrangerReport> strangers;  // who answers for a vip besides us
+    std::vector<PeerReport> peers;          // everybody whose good adverts were heard
+    std::uint64_t worker_restarts = 0;
+    Duration worst_slip{};  // how late an advert's timer ran at worst in the last minute
+    friend bool operator==(const Report&, const Report&) = default;
+};
+// Something happened in the speaker that belongs into `koi events`; it has been logged already.
+struct Happened {
+    int level = 6;  // syslog's numbers
+    std::string event, sentence;
+    std::vector<std::pair<std::string, std::string>> fields;
+    friend bool operator==(const Happened&, const Happened&) = default;
+};
+// SIGHUP came.
+struct Reload {
+    friend bool operator==(const Reload&, const Reload&) = default;
+};
+// Clean stop: let go of everything, say Left, exit.
+struct Leave {
+    friend bool operator==(const Leave&, const Leave&) = default;
+};
+
+using Message = std::variant<Settings, TableReady, Demote, StepDown, StepUp, Alive, Say, Reloading, Left, RoleTold,
+                             Report, Happened, Reload, Leave>;
+
+std::vector<std::uint8_t> encode(const Message&);
+std::optional<Message> decode(std::span<const std::uint8_t>);
+
+}  // namespace koi::link

@@ -1,0 +1,171 @@
+#include "supervisor/main/koi_deeds.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "supervisor/main/koi_client.h"
+
+namespace koi::control {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr int fine = 0, failed = 1, changes = 2, not_running = 3;
+
+void say(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+void complain(const std::string& sentence) { std::fprintf(stderr, "koi: %s\n", sentence.c_str()); }
+
+int fail(const Error& e) {
+    complain(e.story);
+    return nobody_answers(e) ? not_running : failed;
+}
+
+// A member of an answer, or nothing; no exception leaves the JSON library.
+json member(const std::string& body, const char* name) {
+    auto tree = json::parse(body, nullptr, false);
+    return tree.is_object() && tree.contains(name) ? std::move(tree[name]) : json();
+}
+std::string text(const json& object, const char* name) {
+    if (!object.is_object() || !object.contains(name) || !object[name].is_string()) return "";
+    return object[name].get<std::string>();
+}
+
+// An answer that says no: its sentence and the complaints that come with it.
+int refused(const Heard& heard) {
+    for (const json& complaint : member(heard.body, "complaints")) {
+        const std::string line = text(complaint, "text");
+        std::fprintf(stderr, "%s\n", line.c_str());
+    }
+    const json sentence = member(heard.body, "error");
+    complain(sentence.is_string() ? sentence.get<std::string>()
+                                  : "koid answered with HTTP status " + std::to_string(heard.status));
+    return failed;
+}
+
+const char* word(Format f) { return f == Format::json ? "json" : f == Format::yaml ? "yaml" : "text"; }
+
+std::string status_path(const Wish& wish) {
+    std::string path = std::string("/v1/status?format=") + word(wish.format);
+    if (!wish.part.empty()) path += "&part=" + in_query(wish.part);
+    if (wish.format == Format::text)
+        path += "&columns=" + std::to_string(wish.screen.columns) + "&colour=" + (wish.screen.colour ? "1" : "0");
+    return path;
+}
+
+// One look; on a watched terminal the new picture replaces the old one in place, without a flicker.
+int look(Client& client, const Wish& wish, bool in_place) {
+    const auto heard = client.get(status_path(wish));
+    if (in_place) say("\033[H\033[J");
+    if (!heard) return fail(heard.error());
+    if (heard->status != 200) return refused(*heard);
+    say(heard->body);
+    return fine;
+}
+
+// For an event, as koid's log has it: when, what, and the sentence. Bytes that could steer a terminal were taken out
+// by koid already.
+std::string event_line(const json& event, bool colour) {
+    std::string what = text(event, "event");
+    what.resize(std::max<std::size_t>(what.size(), 10), ' ');
+    const std::string line = text(event, "time") + "  " + what + "  " + text(event, "sentence");
+    const int level = event.is_object()
+                          ? event.value("level", json(6)).is_number() ? event.value("level", json(6)).get<int>() : 6
+                          : 6;
+    if (!colour || level > 4) return line + "\n";
+    return std::string(level <= 3 ? "\033[31m" : "\033[33m") + line + "\033[0m\n";
+}
+
+bool print_event(const Wish& wish, const std::string& line) {
+    if (wish.format == Format::json)
+        say(line + "\n");
+    else
+        say(event_line(json::parse(line, nullptr, false), wish.screen.colour));
+    return std::fflush(stdout) == 0;  // nobody reads any more: enough
+}
+
+}  // namespace
+
+int show(const Wish& wish) {
+    Client client(wish.socket);
+    if (!wish.watch_seconds) return look(client, wish, false);
+    // On a terminal a koid that is being started anew is waited for; a program is told by the exit code.
+    const bool in_place = wish.screen.terminal && wish.format == Format::text;
+    for (;;) {
+        const int code = look(client, wish, in_place);
+        if (code != fine && !in_place) return code;
+        if (std::fflush(stdout) != 0) return failed;
+        std::this_thread::sleep_for(std::chrono::duration<double>(*wish.watch_seconds));
+    }
+}
+
+int plan(const Wish& wish) {
+    Client client(wish.socket);
+    const auto path =
+        wish.configuration.empty() ? std::string() : std::filesystem::absolute(wish.configuration).string();
+    const auto heard = path.empty() ? client.get("/v1/plan")
+                                    : client.post("/v1/plan", json{{"configuration", path}}.dump(
+                                                                  -1, ' ', false, json::error_handler_t::replace));
+    if (!heard) return fail(heard.error());
+    if (wish.format == Format::json) say(heard->body);
+    if (heard->status != 200) return refused(*heard);
+    const json planned = member(heard->body, "changes");
+    if (!planned.is_array()) return refused(*heard);
+    if (wish.format == Format::text) {
+        for (const json& change : planned) say(text(change, "text") + "\n");
+        if (planned.empty()) say("no changes\n");
+    }
+    return planned.empty() ? fine : changes;
+}
+
+int events(const Wish& wish) {
+    Client client(wish.socket);
+    const std::string path = "/v1/events?most=" + std::to_string(wish.most) + (wish.follow ? "&follow=1" : "");
+    const auto heard = client.follow(path, [&](const std::string& line) { return print_event(wish, line); });
+    if (!heard) return fail(heard.error());
+    if (heard->status != 200) return refused(*heard);
+    if (!wish.follow) return fine;
+    complain("koid ended, and its events with it");
+    return not_running;
+}
+
+int reload(const Wish& wish) {
+    Client client(wish.socket);
+    const auto heard = client.post("/v1/reload", "{}");
+    if (!heard) return fail(heard.error());
+    const json outcome = member(heard->body, "outcome"), file = member(heard->body, "configuration");
+    if (wish.format == Format::json) say(heard->body);
+    for (const json& complaint : member(heard->body, "complaints")) {
+        const std::string line = text(complaint, "text");
+        std::fprintf(stderr, "%s\n", line.c_str());
+    }
+    const std::string name = file.is_string() ? file.get<std::string>() : "the configuration";
+    if (outcome == "refused") {
+        complain(name + " cannot be used; the running configuration stays");
+        return failed;
+    }
+    if (!outcome.is_string() || heard->status != 200) return refused(*heard);
+    if (wish.format == Format::text) say(name + (outcome == "unchanged" ? " has not changed\n" : " is applied\n"));
+    return fine;
+}
+
+int step(const Wish& wish, bool down) {
+    Client client(wish.socket);
+    const auto heard = client.post(down ? "/v1/step-down" : "/v1/step-up", json{{"vhid", wish.vhid}}.dump());
+    if (!heard) return fail(heard.error());
+    if (heard->status != 200) return refused(*heard);
+    if (wish.format == Format::json)
+        say(heard->body);
+    else
+        say("vhid " + std::to_string(wish.vhid) +
+            (down ? " steps down and stays behind until: koi step-up " + std::to_string(wish.vhid)
+                  : std::string(" takes part in the election again")) +
+            "\n");
+    return fine;
+}
+
+}  // namespace koi::control

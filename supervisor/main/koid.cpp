@@ -1,0 +1,99 @@
+// koid: the speaker. What needs the configuration's language (-t, -T) is the worker's program, which is started for it.
+#include <getopt.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <climits>
+#include <cstdio>
+#include <string>
+
+#include "supervisor/base/file.h"
+#include "supervisor/speaker/speaker.h"
+#include "supervisor/speaker/withdraw.h"
+
+namespace {
+
+constexpr const char* help =
+    "koid: holds virtual addresses and virtual servers together with its peers\n"
+    "\n"
+    "  koid [-c FILE]          run; FILE defaults to /etc/koi/koi.yaml\n"
+    "  koid -t [-c FILE]       test the configuration: every complaint with its place; exit 0 or 78\n"
+    "  koid -T [-c FILE]       test it and print it in full, defaults included\n"
+    "  koid --withdraw         let go of every address that koid holds or left on this host\n"
+    "  koid --version\n"
+    "\n"
+    "Signals: SIGHUP reads the configuration again, SIGTERM leaves the election and lets go of everything.\n"
+    "Exit codes: 0 fine, 1 failed, 2 usage, 78 the configuration cannot be used.\n"
+    "Ask a running koid with koi(1): koi status\n";
+
+// Beside this program in a build tree, in its own directory once installed.
+std::string worker_program() {
+    char self[PATH_MAX];
+    const ssize_t n = ::readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n > 0) {
+        std::string beside(self, static_cast<std::size_t>(n));
+        beside.resize(beside.rfind('/'));
+        beside += "/koid-worker";
+        if (::access(beside.c_str(), X_OK) == 0) return beside;
+    }
+    return std::string(KOI_LIBEXECDIR) + "/koid-worker";
+}
+
+int test(const char* how, const std::string& configuration) {
+    const std::string program = worker_program();
+    ::execl(program.c_str(), "koid", how, "--configuration", configuration.c_str(), nullptr);
+    std::perror(("koid: cannot start " + program).c_str());
+    return 1;
+}
+
+int withdraw() {
+    const auto gone = koi::speaker::withdraw(koi::runtime_directory());
+    if (!gone) {
+        std::fprintf(stderr, "koid: %s\n", gone.error().story.c_str());
+        return 1;
+    }
+    for (const auto& held : *gone) std::printf("let go of %s\n", held.text().c_str());
+    return 0;
+}
+
+bool ready_directory(const std::string& path) {
+    if (::mkdir(path.c_str(), 0755) == 0 || errno == EEXIST) return true;
+    std::perror(("koid: cannot make " + path).c_str());
+    return false;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    enum { withdraw_option = 256, version_option };
+    const option options[] = {{"configuration", required_argument, nullptr, 'c'},
+                              {"test", no_argument, nullptr, 't'},
+                              {"print", no_argument, nullptr, 'T'},
+                              {"withdraw", no_argument, nullptr, withdraw_option},
+                              {"version", no_argument, nullptr, version_option},
+                              {"help", no_argument, nullptr, 'h'},
+                              {}};
+    std::string configuration = "/etc/koi/koi.yaml";
+    const char* testing = nullptr;
+    bool withdrawing = false;
+    for (int word; (word = ::getopt_long(argc, argv, "c:tTVh", options, nullptr)) != -1;) {
+        switch (word) {
+            case 'c': configuration = optarg; break;
+            case 't': testing = "test"; break;
+            case 'T': testing = "print"; break;
+            case withdraw_option: withdrawing = true; break;
+            case 'V':
+            case version_option: std::puts("koid " KOI_VERSION); return 0;
+            case 'h': std::fputs(help, stdout); return 0;
+            default: std::fputs("Try: koid --help\n", stderr); return 2;
+        }
+    }
+    if (optind < argc) {
+        std::fprintf(stderr, "koid: what is \"%s\"? Try: koid --help\n", argv[optind]);
+        return 2;
+    }
+    if (withdrawing) return withdraw();
+    if (testing) return test(testing, configuration);
+    if (!ready_directory(koi::runtime_directory()) || !ready_directory(koi::state_directory())) return 1;
+    return koi::speaker::run({configuration, worker_program(), koi::runtime_directory()});
+}

@@ -1,0 +1,65 @@
+// koid-worker: configuration, plan, virtual servers, status. Started by koid; `koid -t` and `koid -T` start it for a test.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <climits>
+#include <cstdio>
+#include <string>
+
+#include "supervisor/base/file.h"
+#include "supervisor/config/read.h"
+#include "supervisor/worker.h"
+
+namespace {
+
+constexpr int bad_configuration = 78;  // EX_CONFIG
+
+int test(const std::string& path, bool print) {
+    const auto reading = koi::config::load(path);
+    for (const auto& complaint : reading.complaints) std::fprintf(stderr, "%s\n", complaint.text().c_str());
+    for (const auto& warning : reading.warnings) std::fprintf(stderr, "%s (warning)\n", warning.text().c_str());
+    if (!reading.config) {
+        const auto n = reading.complaints.size();
+        std::fprintf(stderr, "%zu %s; this configuration cannot be used\n", n, n == 1 ? "complaint" : "complaints");
+        return bad_configuration;
+    }
+    if (print) {
+        std::fputs(koi::config::print(*reading.config).c_str(), stdout);
+        return 0;
+    }
+    const auto standby = koi::config::standby(*reading.config);
+    std::printf("%s is fine: %zu vhids, %zu services, %zu pools; standby is %s, %s\n", path.c_str(),
+                reading.config->vips.size(), reading.config->services.size(), reading.config->pools.size(),
+                standby.warm ? "warm" : "cold", standby.because.c_str());
+    return 0;
+}
+
+std::string scout_program() {
+    char self[PATH_MAX];
+    const ssize_t n = ::readlink("/proc/self/exe", self, sizeof self - 1);
+    std::string path = n > 0 ? std::string(self, static_cast<std::size_t>(n)) : KOI_LIBEXECDIR "/koid-worker";
+    path.resize(path.rfind('/'));
+    return path + "/koid-scout";
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app{"koid-worker is started by koid; see koid(8)"};
+    std::string configuration = "/etc/koi/koi.yaml";
+    bool again = false;
+    app.require_subcommand(1);
+    auto* run = app.add_subcommand("run", "be the worker of the koid that is on descriptor 3");
+    auto* check = app.add_subcommand("test", "test a configuration");
+    auto* print = app.add_subcommand("print", "test a configuration and print it in full");
+    for (auto* command : {run, check, print}) command->add_option("--configuration", configuration);
+    run->add_flag("--again", again, "go on with the configuration that was in force");
+    CLI11_PARSE(app, argc, argv);
+    if (*check || *print) return test(configuration, static_cast<bool>(*print));
+    return koi::run_worker({.configuration = configuration,
+                            .scout_program = scout_program(),
+                            .runtime_directory = koi::runtime_directory(),
+                            .state_directory = koi::state_directory(),
+                            .channel_fd = 3,
+                            .again = again});
+}

@@ -1,0 +1,86 @@
+#include "supervisor/plan.h"
+
+#include <algorithm>
+
+namespace koi {
+
+namespace {
+
+bool is_udp(const ipvs::ServiceKey& key) {
+    const auto* place = std::get_if<ipvs::Place>(&key);
+    return place && place->protocol == Protocol::udp;
+}
+
+ipvs::Backend backend(const config::Service& service, std::uint32_t weight) {
+    return {.forward = service.forward,
+            .weight = weight,
+            .upper_threshold = service.upper_threshold,
+            .lower_threshold = service.lower_threshold,
+            .tunnel = service.tunnel,
+            .tunnel_port = service.tunnel_port};
+}
+
+const ipvs::ServiceEntry* standing(const Facts& facts, const ipvs::ServiceKey& key) {
+    const auto found = facts.observed.find(key);
+    return found == facts.observed.end() ? nullptr : &found->second;
+}
+
+std::map<ipvs::BackendKey, ipvs::Backend> backends(const config::Service& service, const Facts& facts) {
+    std::map<ipvs::BackendKey, ipvs::Backend> out;
+    const auto* there = standing(facts, service.at);
+    const auto pool = facts.pools.find(service.pool);
+    if (pool == facts.pools.end() || !pool->second.members) {  // rule 2
+        if (there) return there->backends;
+        return out;
+    }
+    bool can_serve = false;
+    for (const auto& [member, weight] : *pool->second.members) {
+        out.insert_or_assign(backend_key(service, member), backend(service, weight.value()));
+        can_serve |= weight.value() > 0;
+    }
+    for (const auto& [member, until] : pool->second.draining) {  // rule 3
+        const auto key = backend_key(service, member);
+        const bool stays = !is_udp(service.at) && there && there->backends.contains(key);
+        if (stays) out.try_emplace(key, backend(service, 0));
+    }
+    if (!can_serve && service.sorry_server)  // rule 5
+        out.insert_or_assign(backend_key(service, *service.sorry_server), backend(service, 1));
+    return out;
+}
+
+bool leads(const Facts& facts, Vhid vhid) {
+    const auto role = facts.roles.find(vhid);
+    return role != facts.roles.end() && role->second.role == carp::Role::master;
+}
+
+}  // namespace
+
+ipvs::BackendKey backend_key(const config::Service& service, const Endpoint& member) {
+    if (service.forward == ipvs::Forward::nat) return {member.address, member.port.value()};
+    const auto* place = std::get_if<ipvs::Place>(&service.at);
+    return {member.address, place ? place->port : std::uint16_t{0}};
+}
+
+bool stands(const config::Config& config, const config::Service& service, const Facts& facts) {
+    if (config::standby(config).warm) return true;
+    if (service.vhid) return leads(facts, *service.vhid);
+    return std::ranges::any_of(facts.roles, [](const auto& r) { return r.second.role == carp::Role::master; });
+}
+
+Desired plan(const config::Config& config, const Facts& facts, Instant now) {
+    Desired desired;
+    for (const auto& service : config.services) {
+        const auto* there = standing(facts, service.at);
+        if (!facts.roles_known) {  // rule 2
+            if (there && facts.owned.contains(service.at)) desired.table[service.at] = *there;
+            continue;
+        }
+        if (stands(config, service, facts)) desired.table[service.at] = {service.settings, backends(service, facts)};
+    }
+    const bool impossible = facts.datapath_missing && !config.services.empty();
+    const bool refused = !facts.refused.empty() && now - facts.refused_at < memory_of_refusal;
+    if (impossible || refused) desired.demotion = *Demotion::of(Demotion::max);  // rule 6
+    return desired;
+}
+
+}  // namespace koi

@@ -1,0 +1,31 @@
+// supervisor/plan.h
+//
+// (config, facts) → desired. Pure, cannot fail, and the only place where all types meet.
+//
+//   1. A service stands where its vhid is master (cold), or everywhere (warm). A fwmark service has no address: it stands
+//      while this node is master of any vhid.
+//   2. Nothing is concluded from what is not known: until the speaker has told the roles, our services stay as they are;
+//      a service whose pool nobody has spoken of keeps the backends it has.
+//   3. A backend's weight is its member's. A draining one stays at weight 0 where it is already (never over UDP: nothing
+//      would ever end its connections).
+//   4. With DR and TUN a backend is reached on the service's own port; the member's port counts with NAT only.
+//   5. The sorry server serves, alone but for those that drain, while no member has weight.
+//   6. A table that cannot be had demotes this node: no ip_vs although there are services, or changes the kernel refused
+//      within the last ten minutes. That long, because a backup cannot tell whether it would be refused again.
+#pragma once
+
+#include "supervisor/config/config.h"
+#include "supervisor/desired.h"
+#include "supervisor/facts.h"
+
+namespace koi {
+
+Desired plan(const config::Config&, const Facts&, Instant now);
+
+// Which services of `config` are this vhid's, and whether a vhid's services stand (rule 1).
+bool stands(const config::Config&, const config::Service&, const Facts&);
+ipvs::BackendKey backend_key(const config::Service&, const Endpoint& member);  // rule 4
+
+constexpr Duration memory_of_refusal = 10min;
+
+}  // namespace koi

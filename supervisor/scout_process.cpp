@@ -1,0 +1,63 @@
+#include "supervisor/scout_process.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "supervisor/base/child.h"
+#include "supervisor/base/log.h"
+
+namespace koi {
+
+namespace {
+constexpr int channel_number = 3;  // the scout finds us there
+}
+
+ScoutProcess::ScoutProcess(Loop& loop, std::string program, Told told)
+    : loop_(loop), program_(std::move(program)), told_(std::move(told)) {}
+
+// Closing the channel ends it. It runs as another user, so that we may not even send it a signal.
+ScoutProcess::~ScoutProcess() = default;
+
+void ScoutProcess::watch(std::vector<discovery::PoolSettings> pools) {
+    pools_ = std::move(pools);
+    if (!channel_ && !restart_ && pid_ == 0) return start();
+    if (channel_) (void)channel_->send(discovery::encode(discovery::WatchPools{pools_}));
+}
+
+void ScoutProcess::start() {
+    restart_.reset();
+    auto pair = Channel::pair();
+    if (!pair) return again(pair.error().story);
+    Spawn scout;
+    scout.command = {program_};
+    scout.argv0 = "koid scout";
+    scout.keep_fds = {{pair->second.get(), channel_number}};
+    scout.when_parent_dies = SIGKILL;
+    const auto pid = spawn(scout);
+    if (!pid) return again(pid.error().story);
+    pid_ = *pid;
+    channel_ = std::make_unique<ChannelOnLoop>(
+        loop_, std::move(pair->first), Priority::facts, "scout",
+        [this](std::span<const std::uint8_t> bytes) {
+            if (const auto message = discovery::decode(bytes)) told_.message(*message);
+            else log::note(log::Level::error, "scout", "the scout said something that makes no sense");
+        },
+        [](const std::string&) {});
+    end_ = loop_.on_end(pid_, Priority::facts, "scout end", [this](int code, int status) { ended(code, status); });
+    (void)channel_->send(discovery::encode(discovery::WatchPools{pools_}));
+}
+
+void ScoutProcess::ended(int code, int status) {
+    pid_ = 0;
+    channel_.reset();
+    again(code == CLD_EXITED ? "the scout ended with code " + std::to_string(status)
+                             : "the scout was ended by signal " + std::to_string(status));
+}
+
+void ScoutProcess::again(const std::string& because) {
+    log::note(log::Level::error, "scout", because + "; pools stay as last known, starting it again");
+    restart_ = loop_.at(policy_.on_death(loop_.now()), Priority::facts, "scout restart", [this] { start(); });
+    told_.gone(because);
+}
+
+}  // namespace koi

@@ -1,0 +1,118 @@
+#include "supervisor/speaker/group.h"
+
+#include <algorithm>
+
+#include "supervisor/base/log.h"
+
+namespace koi::speaker {
+
+namespace {
+
+// After that many adverts in a row that did not leave, nobody hears us, and the peers take over: let go before they do.
+constexpr unsigned most_failures = 3;
+// A segment may carry many speakers of one vhid, a flood more than any: only so many are remembered.
+constexpr std::size_t most_peers = 32;
+
+bool has_family(const carp::Settings& settings, Family family) {
+    return std::ranges::any_of(settings.addresses, [&](const auto& a) { return a.family() == family; });
+}
+
+}  // namespace
+
+Group::Group(Loop& loop, link::VhidSettings settings, Wire& wire, Notes& notes, Told told, std::uint64_t first_counter)
+    : loop_(loop), settings_(std::move(settings)), wire_(&wire), notes_(notes), told_(std::move(told)),
+      instance_(settings_.carp, first_counter) {
+    timer_ = loop_.at(Instant::max(), Priority::carp, "advert", [this] { due(); });
+    Loop::move(timer_, Instant::max());
+}
+
+std::optional<IpAddress> Group::own_address() const {
+    for (const auto family : {Family::ipv4, Family::ipv6})
+        if (has_family(settings_.carp, family) && wire_->can_speak(family)) return wire_->own_address(family);
+    return std::nullopt;
+}
+
+bool Group::can_speak() const { return own_address().has_value(); }
+
+void Group::look(bool resume) {
+    const auto own = own_address();
+    for (const auto family : {Family::ipv4, Family::ipv6}) {
+        const auto address = wire_->can_speak(family) ? wire_->own_address(family) : std::nullopt;
+        if (address) instance_.own_address(*address);
+        else instance_.forget_own_address(family);
+    }
+    if (own && role() == carp::Role::init) {
+        const auto note = resume ? notes_.of(vhid()) : std::nullopt;
+        const bool goes_on = note && may_resume(*note, settings_.carp, loop_.now());
+        perform(goes_on ? instance_.resume(loop_.now()) : instance_.start(loop_.now()));
+    } else if (!own && role() != carp::Role::init) {
+        const auto& link = wire_->link();
+        const std::string& name = settings_.carp.interface;
+        take(carp::LinkLost{!link          ? "there is no interface " + name
+                            : !link->works() ? name + " is down"
+                                             : name + " has no address of its own to speak from"});
+    }
+}
+
+void Group::hear(const carp::Advert& advert, const IpAddress& source) {
+    std::optional<carp::Refusal> why;
+    const auto deeds = instance_.hear(advert, source, loop_.now(), why);
+    if (why) {
+        if (on_refusal) on_refusal(*why, source);
+        return;
+    }
+    if (peers_.size() < most_peers || peers_.contains(source)) peers_[source] = {advert, loop_.now()};
+    perform(deeds);
+}
+
+void Group::take(const carp::Event& event) { perform(instance_.take(event, loop_.now())); }
+
+void Group::change(link::VhidSettings settings) {
+    settings_ = std::move(settings);
+    perform(instance_.change(settings_.carp, loop_.now()));
+    look(false);
+}
+
+void Group::due() {
+    worst_slip_ = std::max(worst_slip_, loop_.now() - instance_.deadline());
+    take(carp::DeadlinePassed{});
+}
+
+void Group::perform(const std::vector<carp::Deed>& deeds) {
+    for (const auto& deed : deeds) {
+        if (const auto* advert = std::get_if<carp::Send>(&deed)) {
+            send(*advert);
+        } else if (const auto* change = std::get_if<carp::RoleChanged>(&deed)) {
+            because_ = change->because;
+            notes_.note(vhid(), {change->to, change->to == carp::Role::master ? loop_.now() : Instant{}});
+            told_.role(*this, *change);
+        } else {
+            told_.announce_again(*this, std::get<carp::AnnounceAgain>(deed).because);
+        }
+    }
+    arm();
+}
+
+void Group::send(const carp::Send& what) {
+    bool left = false;
+    std::string story;
+    for (int copy = 0; copy < what.copies; ++copy) {
+        for (const auto family : {Family::ipv4, Family::ipv6}) {
+            if (!has_family(settings_.carp, family) || !wire_->can_speak(family)) continue;
+            const auto done = wire_->send(family, what.advert, settings_.carp);
+            left |= done.has_value();
+            if (!done) story = done.error().story;
+        }
+    }
+    if (left) {
+        failures_ = 0;
+        if (role() == carp::Role::master) notes_.note(vhid(), {carp::Role::master, loop_.now()});
+        return;
+    }
+    // Told from the loop and not from here: the answer may be to leave, and we are in the middle of a list of deeds.
+    if (++failures_ == most_failures) told_.silent(*this, story.empty() ? "no address to speak from" : story);
+}
+
+void Group::arm() { Loop::move(timer_, instance_.deadline()); }
+
+}  // namespace koi::speaker

@@ -1,0 +1,71 @@
+// supervisor/speaker/group.h
+//
+// One vhid at work: its instance, its timer, its wire. Turns what the machine decides into adverts on the wire and calls;
+// knows nothing of addresses or workers. Deeds are done in the order the machine gave them.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include "carp/instance.h"
+#include "supervisor/base/loop.h"
+#include "supervisor/link/messages.h"
+#include "supervisor/speaker/resume.h"
+#include "supervisor/speaker/wire.h"
+
+namespace koi::speaker {
+
+class Group {
+public:
+    struct Told {
+        std::function<void(Group&, const carp::RoleChanged&)> role;
+        std::function<void(Group&, const std::string& because)> announce_again;
+        std::function<void(Group&, const std::string& because)> silent;  // adverts cannot be sent
+    };
+    Group(Loop&, link::VhidSettings, Wire&, Notes&, Told, std::uint64_t first_counter);
+
+    Vhid vhid() const { return settings_.carp.vhid; }
+    const link::VhidSettings& settings() const { return settings_; }
+    const carp::Instance& instance() const { return instance_; }
+    carp::Role role() const { return instance_.state().role; }
+    const std::string& because() const { return because_; }
+    std::optional<IpAddress> own_address() const;
+
+    // The wire changed: start, go on, or lose the link. resume: the first start may go on as master.
+    void look(bool resume);
+    void hear(const carp::Advert&, const IpAddress& source);
+    void refuse(carp::Refusal why) { instance_.refuse(why); }
+    void take(const carp::Event&);
+    void change(link::VhidSettings);
+    void move_to(Wire& wire) { wire_ = &wire; }
+
+    struct Peer {
+        carp::Advert advert;
+        Instant last_heard{};
+    };
+    const std::map<IpAddress, Peer>& peers() const { return peers_; }
+    Duration take_worst_slip() { return std::exchange(worst_slip_, Duration{}); }
+    std::function<void(carp::Refusal, const IpAddress& source)> on_refusal;
+
+private:
+    bool can_speak() const;
+    void perform(const std::vector<carp::Deed>&);
+    void send(const carp::Send&);
+    void arm();
+    void due();
+
+    Loop& loop_;
+    link::VhidSettings settings_;
+    Wire* wire_;
+    Notes& notes_;
+    Told told_;
+    carp::Instance instance_;
+    Watch timer_;
+    std::string because_ = "just started";
+    unsigned failures_ = 0;
+    std::map<IpAddress, Peer> peers_;
+    Duration worst_slip_{};
+};
+
+}  // namespace koi::speaker

@@ -1,0 +1,252 @@
+#include "supervisor/speaker/holder.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+
+#include "supervisor/base/file.h"
+#include "supervisor/speaker/resume.h"
+
+namespace koi::speaker {
+
+namespace {
+
+bool is_router(const std::string& interface) {
+    const auto value = read_whole("/proc/sys/net/ipv6/conf/" + interface + "/forwarding", 16);
+    return value && value->starts_with('1');
+}
+
+}  // namespace
+
+Holder::Holder(Loop& loop, vip::KernelAddresses& kernel, std::string directory, Tell tell)
+    : loop_(loop), kernel_(kernel), directory_(std::move(directory)), tell_(std::move(tell)) {
+    announce_timer_ = loop_.at(Instant::max(), Priority::address, "announce", [this] { announce_due(); });
+    retry_timer_ = loop_.at(Instant::max(), Priority::address, "addresses again", [this] { converge(); });
+    Loop::move(announce_timer_, Instant::max());
+    Loop::move(retry_timer_, Instant::max());
+}
+
+void Holder::adopt(const std::map<Vhid, std::set<vip::Held>>& kept) {
+    wants_ = kept;
+    const auto wanted_now = wanted();
+    auto recorded = read_held(directory_);
+    if (!recorded) {
+        tell_(log::Level::warning, "address", recorded.error().story, {});
+        recorded = std::set<vip::Held>{};
+    }
+    const auto found = kernel_.addresses();
+    if (!found) return tell_(log::Level::error, "address", found.error().story, {});
+    recorded_ = *recorded;
+    for (const auto& one : *found) {
+        if (!one.ours && !recorded->contains(one.held)) continue;
+        recorded_.insert(one.held);
+        present_[one.held] = loop_.now();
+        if (wanted_now.contains(one.held)) {
+            timetable_.take(one.held, loop_.now());
+        } else {
+            remove(one.held);
+            tell_(log::Level::notice, "address", "let go of " + one.held.text() + ", left by an earlier koid",
+                  {{"vip", one.held.prefix.address.text()}});
+        }
+    }
+    std::erase_if(recorded_, [&](const auto& held) { return !present_.contains(held); });
+    record();
+}
+
+void Holder::want(Vhid vhid, const std::set<vip::Held>& held) {
+    if (held.empty()) wants_.erase(vhid);
+    else wants_[vhid] = held;
+    converge();
+}
+
+std::set<vip::Held> Holder::wanted() const {
+    std::set<vip::Held> all;
+    for (const auto& [vhid, held] : wants_) all.insert(held.begin(), held.end());
+    return all;
+}
+
+void Holder::converge() {
+    std::set<vip::Held> observed;
+    for (const auto& [held, since] : present_) observed.insert(held);
+    bool missing = false;
+    for (const auto& change : vip::diff(observed, wanted())) {
+        if (const auto* arrival = std::get_if<vip::AddAddress>(&change)) {
+            add(arrival->held);
+            missing |= !present_.contains(arrival->held);
+        } else {
+            remove(std::get<vip::RemoveAddress>(change).held);
+        }
+    }
+    record();
+    Loop::move(retry_timer_, missing ? loop_.now() + 1s : Instant::max());
+    Loop::move(announce_timer_, timetable_.next());
+}
+
+void Holder::add(const vip::Held& held) {
+    recorded_.insert(held);
+    record();
+    if (auto done = kernel_.add(held); !done) {
+        failed_ = true;
+        last_failure_ = loop_.now();
+        tell_(log::Level::error, "address", "cannot take " + held.text() + ": " + done.error().story,
+              {{"vip", held.prefix.address.text()}});
+        return;
+    }
+    const Instant now = loop_.now();
+    present_[held] = now;
+    probe(held);
+    timetable_.take(held, now);
+    announce_due();
+}
+
+void Holder::remove(const vip::Held& held) {
+    if (auto done = kernel_.remove(held); !done) {
+        tell_(log::Level::error, "address", "cannot let go of " + held.text() + ": " + done.error().story,
+              {{"vip", held.prefix.address.text()}});
+        return;
+    }
+    present_.erase(held);
+    recorded_.erase(held);
+    timetable_.let_go(held);
+    const bool last = std::ranges::none_of(present_, [&](const auto& p) { return p.first.interface == held.interface; });
+    if (last) grounds_.erase(held.interface);
+}
+
+bool Holder::record() {
+    if (written_ == recorded_) return true;  // what the file says already
+    if (auto done = write_held(directory_, recorded_); !done) {
+        tell_(log::Level::warning, "address", done.error().story + "; koid --withdraw will rely on the kernel's mark alone", {});
+        return false;
+    }
+    written_ = recorded_;
+    return true;
+}
+
+// ---- Telling the neighbours --------------------------------------------------------------------------------------------
+
+Holder::Ground* Holder::ground(const std::string& interface) {
+    if (const auto known = grounds_.find(interface); known != grounds_.end()) return &known->second;
+    auto link = kernel_.link(interface);
+    if (!link || !*link || !(*link)->has_arp) return nullptr;
+    auto socket = vip::PacketSocket::open((*link)->index, true);
+    if (!socket) {
+        tell_(log::Level::error, "address", "cannot announce on " + interface + ": " + socket.error().story, {});
+        return nullptr;
+    }
+    const int fd = socket->fd();
+    auto watch = loop_.on_io(fd, EPOLLIN, Priority::facts, "strangers",
+                             [this, interface](std::uint32_t) { hear(interface); });
+    return &grounds_.emplace(interface, Ground{**link, std::move(*socket), std::move(watch)}).first->second;
+}
+
+void Holder::announce(const vip::Held& held) {
+    Ground* here = ground(held.interface);
+    if (!here || !here->link.works()) return;
+    const bool router = !held.prefix.address.is_v4() && is_router(held.interface);
+    for (const auto& frame : vip::announcement(held.prefix.address, here->link.mac, router)) {
+        // A full queue is no reason to stop: the timetable says it again.
+        (void)here->socket.send(frame);
+    }
+}
+
+void Holder::announce_due() {
+    for (const auto& held : timetable_.due(loop_.now())) announce(held);
+    Loop::move(announce_timer_, timetable_.next());
+}
+
+void Holder::announce_again(Vhid vhid, Instant now) {
+    const auto wants = wants_.find(vhid);
+    if (wants == wants_.end()) return;
+    for (const auto& held : wants->second)
+        if (present_.contains(held)) timetable_.repeat(held, now);
+    announce_due();
+}
+
+void Holder::probe(const vip::Held& held) {
+    if (Ground* here = ground(held.interface)) (void)here->socket.send(vip::probe(held.prefix.address, here->link.mac));
+}
+
+void Holder::hear(const std::string& interface) {
+    const auto here = grounds_.find(interface);
+    if (here == grounds_.end()) return;
+    std::set<IpAddress> ours;
+    for (const auto& [held, since] : present_)
+        if (held.interface == interface) ours.insert(held.prefix.address);
+    const Instant now = loop_.now();
+    for (const auto& frame : here->second.socket.receive()) {
+        const auto stranger = vip::claims(frame, ours, here->second.link.mac);
+        if (!stranger) continue;
+        auto& sighting = strangers_[{stranger->vip, stranger->mac}];
+        const bool news = sighting.seen == Instant{} || now - sighting.logged >= 60s;
+        sighting.seen = now;
+        if (!news) continue;
+        sighting.logged = now;
+        tell_(log::Level::warning, "stranger",
+              stranger->vip.text() + " is answered for by " + vip::text(stranger->mac) +
+                  " as well, which is not this node; find that machine and take the address off it",
+              {{"vip", stranger->vip.text()}, {"mac", vip::text(stranger->mac)}});
+    }
+}
+
+// ---- What the kernel says ----------------------------------------------------------------------------------------------
+
+void Holder::address_gone(const vip::Held& held) {
+    if (!present_.contains(held)) return;  // our own removal, or foreign
+    present_.erase(held);
+    if (!wanted().contains(held)) return;
+    tell_(log::Level::warning, "address", held.text() + " was removed by somebody else; putting it back",
+          {{"vip", held.prefix.address.text()}});
+    converge();
+}
+
+void Holder::address_came(const vip::Held& held) {
+    if (wanted().contains(held) && !present_.contains(held)) present_[held] = loop_.now();
+}
+
+void Holder::link_changed(const vip::Link& link) {
+    const auto here = grounds_.find(link.name);
+    if (here == grounds_.end()) return;
+    const bool back = link.works() && !here->second.link.works();
+    const bool another = link.index != here->second.link.index;
+    here->second.link = link;
+    if (another) grounds_.erase(here);
+    if (!back) return;
+    look_again();  // administratively down removes IPv6 addresses without a word
+    for (const auto& [held, since] : present_)
+        if (held.interface == link.name) timetable_.repeat(held, loop_.now());
+    announce_due();
+}
+
+void Holder::link_gone(const std::string& interface) {
+    grounds_.erase(interface);
+    std::erase_if(present_, [&](const auto& p) { return p.first.interface == interface; });
+}
+
+void Holder::look_again() {
+    const auto found = kernel_.addresses();
+    if (!found) return;
+    std::set<vip::Held> there;
+    for (const auto& one : *found) there.insert(one.held);
+    std::erase_if(present_, [&](const auto& p) { return !there.contains(p.first); });
+    converge();
+}
+
+std::vector<link::VipReport> Holder::report(Vhid vhid, const std::set<vip::Held>& all) const {
+    const auto wants = wants_.find(vhid);
+    std::vector<link::VipReport> out;
+    for (const auto& held : all) {
+        const auto here = present_.find(held);
+        out.push_back({held, wants != wants_.end() && wants->second.contains(held), here != present_.end(),
+                       here != present_.end() ? here->second : Instant{}});
+    }
+    return out;
+}
+
+std::vector<link::StrangerReport> Holder::strangers() const {
+    std::vector<link::StrangerReport> out;
+    for (const auto& [who, sighting] : strangers_)
+        if (loop_.now() - sighting.seen < 5min) out.push_back({who.first, who.second, sighting.seen});
+    return out;
+}
+
+}  // namespace koi::speaker

@@ -1,0 +1,90 @@
+// supervisor/speaker/holder.h
+//
+// The addresses this node holds: puts them on their interfaces, takes them off, puts back at once what somebody else took
+// off, tells the neighbours on the timetable of vip/announce.h, and notices strangers who answer for the same address.
+// It is told what to hold and never asks why.
+//
+// Promises: an address is in the record on disk before it is on an interface. want() has done what it could when it
+// returns; what failed is tried again every second.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "supervisor/base/log.h"
+#include "supervisor/base/loop.h"
+#include "supervisor/link/messages.h"
+#include "supervisor/vip/announce.h"
+#include "supervisor/vip/kernel_addresses.h"
+#include "supervisor/vip/packet_socket.h"
+
+namespace koi::speaker {
+
+class Holder {
+public:
+    using Tell = std::function<void(log::Level, std::string_view event, std::string_view sentence, const log::Fields&)>;
+
+    // directory: where the record of held addresses is kept.
+    Holder(Loop&, vip::KernelAddresses&, std::string directory, Tell);
+
+    // Adopts what an earlier speaker of this host left: `kept` is wanted from now on and announced again, the rest of the
+    // record and whatever else carries Koi's mark is taken off.
+    void adopt(const std::map<Vhid, std::set<vip::Held>>& kept);
+
+    void want(Vhid, const std::set<vip::Held>&);  // empty: let go of all of this vhid's
+    void announce_again(Vhid, Instant now);
+
+    void address_gone(const vip::Held&);
+    void address_came(const vip::Held&);
+    void link_changed(const vip::Link&);
+    void link_gone(const std::string& interface);
+    void look_again();  // events were lost: read everything
+
+    std::vector<link::VipReport> report(Vhid, const std::set<vip::Held>& all) const;
+    std::vector<link::StrangerReport> strangers() const;
+    // An address could not be put on an interface within the last minute.
+    bool failed_lately(Instant now) const { return failed_ && now - last_failure_ < 60s; }
+
+private:
+    struct Ground {  // an interface on which something is held
+        vip::Link link;
+        vip::PacketSocket socket;
+        Watch watch;
+    };
+    struct Sighting {
+        Instant seen{};
+        Instant logged{};
+    };
+
+    void converge();
+    void add(const vip::Held&);
+    void remove(const vip::Held&);
+    bool record();
+    Ground* ground(const std::string& interface);
+    void announce(const vip::Held&);
+    void announce_due();
+    void probe(const vip::Held&);
+    void hear(const std::string& interface);
+    std::set<vip::Held> wanted() const;
+
+    Loop& loop_;
+    vip::KernelAddresses& kernel_;
+    std::string directory_;
+    Tell tell_;
+    std::map<Vhid, std::set<vip::Held>> wants_;
+    std::map<vip::Held, Instant> present_;  // since when
+    std::set<vip::Held> recorded_;
+    std::optional<std::set<vip::Held>> written_;
+    std::map<std::string, Ground> grounds_;
+    vip::Timetable timetable_;
+    std::map<std::pair<IpAddress, vip::Mac>, Sighting> strangers_;
+    Watch announce_timer_;
+    Watch retry_timer_;
+    bool failed_ = false;
+    Instant last_failure_{};
+};
+
+}  // namespace koi::speaker

@@ -1,0 +1,457 @@
+#include "supervisor/speaker/speaker.h"
+
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <systemd/sd-daemon.h>
+
+#include <algorithm>
+
+#include "supervisor/base/check.h"
+#include "supervisor/base/privileges.h"
+
+namespace koi::speaker {
+
+namespace {
+
+constexpr Duration worker_grace = 10s;   // without a worker for longer: demoted
+constexpr Duration table_patience = 2s;  // a master whose table is not ready by then is demoted
+constexpr Duration memory_of_failure = 60s;
+constexpr Duration leave_patience = 5s;  // how long the worker may take to let go of the tables
+
+std::uint64_t random_counter() {
+    std::uint64_t n = 0;
+    KOI_CHECK(::getrandom(&n, sizeof n, 0) == sizeof n);
+    return n;
+}
+
+std::string sentence_for(carp::Refusal why, const std::string& who, const std::string& interface,
+                         std::optional<unsigned> vhid) {
+    const std::string group = vhid ? "vhid " + std::to_string(*vhid) : "a vhid";
+    switch (why) {
+        case carp::Refusal::wrong_digest:
+            return who + " speaks for " + group + " with another password or another list of vips; make carp.key and "
+                         "`addresses` the same on all nodes";
+        case carp::Refusal::vrrp:
+            return who + " speaks VRRP on " + interface + " with id " + (vhid ? std::to_string(*vhid) : "?") +
+                   "; VRRP and CARP share protocol 112, so give Koi a vhid that no VRRP router there uses";
+        case carp::Refusal::wrong_ttl:
+            return "an advert from " + who + " crossed a router (its TTL is not 255), or is forged";
+        case carp::Refusal::unknown_vhid: return who + " speaks for " + group + ", which this node does not serve";
+        case carp::Refusal::own_echo:
+            return "our own advert came back on " + interface + "; look for a loop in the network, or another host with "
+                   "our address";
+        case carp::Refusal::not_a_peer: return who + " speaks for " + group + " but is not among `peers`";
+        case carp::Refusal::too_short:
+        case carp::Refusal::wrong_version:
+        case carp::Refusal::wrong_checksum: break;
+    }
+    return "a packet from " + who + " on " + interface + " is no advert: " + std::string(to_string(why));
+}
+
+log::Level level_of(carp::Refusal why) {
+    return why == carp::Refusal::unknown_vhid || why == carp::Refusal::vrrp ? log::Level::notice : log::Level::warning;
+}
+
+}  // namespace
+
+Speaker::Speaker(Loop& loop, vip::KernelAddresses kernel, Notes notes, const Setup& setup)
+    : loop_(loop),
+      kernel_(std::move(kernel)),
+      notes_(std::move(notes)),
+      holder_(loop, kernel_, setup.runtime_directory,
+              [this](auto level, auto event, auto sentence, const auto& fields) {
+                  tell(level, event, sentence, fields);
+                  report_soon();
+              }),
+      worker_(loop, setup.worker_program, setup.configuration,
+              {.message = [this](const auto& message) { heard(message); },
+               .started = [this] { brief_worker(); },
+               .gone = [this](const auto& because) { worker_gone(because); },
+               .hopeless = [this](int code) { loop_.stop(code); }}) {}
+
+void Speaker::start() {
+    kernel_watch_ = loop_.on_io(kernel_.event_fd(), EPOLLIN, Priority::address, "kernel", [this](auto) { kernel_events(); });
+    for (const int signal : {SIGTERM, SIGINT})
+        signals_.push_back(loop_.on_signal(signal, Priority::facts, "stop", [this] { stop(); }));
+    signals_.push_back(loop_.on_signal(SIGHUP, Priority::facts, "reload", [this] { worker_.send(link::Reload{}); }));
+    beat_timer_ = loop_.at(loop_.now() + 1s, Priority::facts, "beat", [this] { beat(); });
+    report_timer_ = loop_.at(Instant::max(), Priority::idle, "report", [this] { report(); });
+    Loop::move(report_timer_, Instant::max());
+    look_timer_ = loop_.at(Instant::max(), Priority::address, "look", [this] { look(false); });
+    Loop::move(look_timer_, Instant::max());
+    loop_.answer_watchdog();
+    worker_.start();
+}
+
+// ---- From the worker -------------------------------------------------------------------------------------------------
+
+void Speaker::heard(const link::Message& message) {
+    if (const auto* settings = std::get_if<link::Settings>(&message)) {
+        apply(*settings);
+    } else if (const auto* table = std::get_if<link::TableReady>(&message)) {
+        tables_.insert_or_assign(table->vhid, *table);
+        if (Group* g = group(table->vhid)) hold_if_ready(*g);
+    } else if (const auto* demote = std::get_if<link::Demote>(&message)) {
+        worker_demotion_ = demote->demotion;
+        settle_demotion();
+    } else if (const auto* down = std::get_if<link::StepDown>(&message)) {
+        if (Group* g = group(down->vhid)) g->take(carp::SteppedDown{down->because});
+        report_soon();
+    } else if (const auto* up = std::get_if<link::StepUp>(&message)) {
+        if (Group* g = group(up->vhid)) g->take(carp::SteppedUp{});
+        report_soon();
+    } else if (const auto* say = std::get_if<link::Say>(&message)) {
+        if (say->ready && !ready_told_ && !stopping_) {
+            ready_told_ = true;
+            sd_notify(0, "READY=1");
+        }
+        if (say->status != status_ && !stopping_) sd_notifyf(0, "STATUS=%s", say->status.c_str());
+        status_ = say->status;
+    } else if (const auto* reloading = std::get_if<link::Reloading>(&message)) {
+        const auto now = static_cast<unsigned long long>(loop_.now().time_since_epoch().count());
+        if (reloading->begins) sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", now);
+        else if (ready_told_) sd_notify(0, "READY=1");
+    } else if (std::holds_alternative<link::Left>(message)) {
+        if (stopping_) loop_.stop(0);
+    }
+}
+
+std::set<vip::Held> Speaker::held_of(const link::VhidSettings& settings) const {
+    std::set<vip::Held> held;
+    for (const auto& prefix : settings.addresses) held.insert({settings.carp.interface, prefix});
+    return held;
+}
+
+Wire& Speaker::wire(const std::string& interface) {
+    auto& here = wires_[interface];
+    if (!here)
+        here = std::make_unique<Wire>(
+            loop_, interface,
+            Wire::Ears{.advert = [this, interface](const auto& advert, const auto& source) {
+                           advert_heard(interface, advert, source);
+                       },
+                       .refusal = [this, interface](auto why, const auto& source, auto vhid) {
+                           refused(interface, why, source, vhid);
+                       }});
+    return *here;
+}
+
+std::unique_ptr<Group> Speaker::make_group(const link::VhidSettings& settings) {
+    const std::string interface = settings.carp.interface;
+    auto made = std::make_unique<Group>(
+        loop_, settings, wire(interface), notes_,
+        Group::Told{
+            .role = [this](Group& g, const auto& change) { role_changed(g, change); },
+            .announce_again = [this](Group& g, const auto&) { holder_.announce_again(g.vhid(), loop_.now()); },
+            .silent =
+                [this](Group& g, const std::string& because) {
+                    tell(log::Level::error, "advert", "adverts of vhid " + std::to_string(g.vhid().value()) +
+                                                          " cannot be sent: " + because,
+                         {{"vhid", std::to_string(g.vhid().value())}});
+                    // Later, because the group is in the middle of its deeds; and look() starts it again.
+                    const Vhid vhid = g.vhid();
+                    silent_timer_ = loop_.at(loop_.now(), Priority::carp, "silent", [this, vhid, because] {
+                        if (Group* silent = group(vhid)) silent->take(carp::LinkLost{"adverts cannot be sent: " + because});
+                        Loop::move(look_timer_, loop_.now() + 1s);
+                    });
+                }},
+        random_counter());
+    made->on_refusal = [this, interface, vhid = settings.carp.vhid](auto why, const auto& source) {
+        refused(interface, why, source, vhid.value());
+    };
+    return made;
+}
+
+void Speaker::apply(const link::Settings& settings) {
+    if (settings == settings_ && settled_once_) return;
+    std::set<Vhid> stay;
+    for (const auto& one : settings.vhids) stay.insert(one.carp.vhid);
+    for (auto it = groups_.begin(); it != groups_.end();) {
+        if (stay.contains(it->first)) {
+            ++it;
+            continue;
+        }
+        it->second->take(carp::Stopped{});
+        notes_.forget(it->first);
+        tables_.erase(it->first);
+        it = groups_.erase(it);
+    }
+
+    if (!settled_once_) {
+        std::map<Vhid, std::set<vip::Held>> kept;
+        for (const auto& one : settings.vhids)
+            if (const auto note = notes_.of(one.carp.vhid); note && may_resume(*note, one.carp, loop_.now()))
+                kept[one.carp.vhid] = held_of(one);
+        holder_.adopt(kept);
+    }
+    for (const auto& one : settings.vhids) {
+        Group* known = group(one.carp.vhid);
+        if (!known) {
+            groups_.emplace(one.carp.vhid, make_group(one));
+        } else if (known->settings() != one) {
+            known->move_to(wire(one.carp.interface));
+            known->change(one);
+            if (known->role() == carp::Role::master) hold_if_ready(*known);
+        }
+    }
+    const bool first = !settled_once_;
+    settings_ = settings;
+    settled_once_ = true;
+    std::erase_if(wires_, [&](const auto& w) {
+        return std::ranges::none_of(groups_, [&](const auto& g) { return g.second->settings().carp.interface == w.first; });
+    });
+    look(first);
+    if (first)
+        for (const auto& [vhid, g] : groups_)
+            if (g->role() != carp::Role::master) holder_.want(vhid, {});
+    settle_demotion();
+    report_soon();
+}
+
+void Speaker::brief_worker() {
+    for (const auto& [vhid, g] : groups_)
+        worker_.send(link::RoleTold{vhid, g->role(), g->instance().state().since, g->because()});
+    if (settled_once_) report();
+    if (stopping_) worker_.send(link::Leave{});
+}
+
+void Speaker::worker_gone(const std::string& because) {
+    if (stopping_) return loop_.stop(0);
+    log::note(log::Level::error, "worker", because + "; adverts and forwarding go on, starting it again");
+}
+
+// ---- From the kernel ---------------------------------------------------------------------------------------------------
+
+void Speaker::kernel_events() {
+    bool ground_changed = false;
+    for (const auto& event : kernel_.listen()) {
+        if (const auto* gone = std::get_if<vip::KernelAddresses::AddressGone>(&event)) {
+            holder_.address_gone(gone->held);
+            ground_changed = true;
+        } else if (const auto* came = std::get_if<vip::KernelAddresses::AddressCame>(&event)) {
+            holder_.address_came(came->held);
+            ground_changed |= !came->ours;
+        } else if (const auto* link = std::get_if<vip::KernelAddresses::LinkChanged>(&event)) {
+            holder_.link_changed(link->link);
+            ground_changed = true;
+        } else if (const auto* lost = std::get_if<vip::KernelAddresses::LinkGone>(&event)) {
+            holder_.link_gone(lost->name);
+            ground_changed = true;
+        } else {
+            holder_.look_again();
+            ground_changed = true;
+        }
+    }
+    if (ground_changed) look(false);
+}
+
+void Speaker::look(bool resume) {
+    if (!settled_once_ || stopping_) return;
+    const auto found = kernel_.addresses();
+    if (!found) return tell(log::Level::error, "address", found.error().story, {});
+    std::set<IpAddress> vips;
+    std::set<std::string> global;  // interfaces whose IPv6 peers need more than a link-local source
+    for (const auto& [vhid, g] : groups_) {
+        for (const auto& prefix : g->settings().addresses) vips.insert(prefix.address);
+        for (const auto& peer : g->settings().carp.peers)
+            if (!peer.is_v4() && !peer.is_link_local()) global.insert(g->settings().carp.interface);
+    }
+    for (auto& [interface, w] : wires_) {
+        const bool worked = w->works();
+        const auto link = kernel_.link(interface);
+        const auto done = w->look(link ? *link : std::nullopt, *found, vips, global.contains(interface));
+        if (!done) tell(log::Level::error, "link", done.error().story, {{"interface", interface}});
+        if (worked != w->works())
+            tell(log::Level::notice, "link", interface + (w->works() ? " is up" : link && *link ? " is down" : " is gone"),
+                 {{"interface", interface}});
+    }
+    for (auto& [vhid, g] : groups_) g->look(resume);
+    settle_demotion();
+    report_soon();
+}
+
+// ---- From the groups -----------------------------------------------------------------------------------------------------
+
+Group* Speaker::group(Vhid vhid) {
+    const auto found = groups_.find(vhid);
+    return found == groups_.end() ? nullptr : found->second.get();
+}
+
+void Speaker::advert_heard(const std::string& interface, const carp::Advert& advert, const IpAddress& source) {
+    Group* g = group(advert.vhid);
+    if (!g || g->settings().carp.interface != interface)
+        return refused(interface, carp::Refusal::unknown_vhid, source, advert.vhid.value());
+    g->hear(advert, source);
+}
+
+void Speaker::refused(const std::string& interface, carp::Refusal why, const IpAddress& source,
+                      std::optional<unsigned> vhid) {
+    // Counted where it belongs; what belongs to nobody is counted by everybody who listens on this wire.
+    Group* owner = nullptr;
+    if (vhid)
+        if (const auto number = Vhid::of(*vhid)) owner = group(*number);
+    if (owner && why == carp::Refusal::wrong_digest) owner = nullptr;  // the instance has counted it already
+    else if (owner && why == carp::Refusal::not_a_peer) owner = nullptr;
+    else if (owner) owner->refuse(why);
+    else
+        for (auto& [number, g] : groups_)
+            if (g->settings().carp.interface == interface) g->refuse(why);
+
+    auto& limit = refusal_limits_.try_emplace(why, 3, 60s).first->second;
+    if (!limit.allows(loop_.now())) return;
+    std::string sentence = sentence_for(why, source.text(), interface, vhid);
+    if (limit.suppressed() > 0) sentence += " (" + std::to_string(limit.suppressed()) + " more like it were not logged)";
+    log::Fields fields = {{"reason", std::string(to_string(why))}, {"peer", source.text()}, {"interface", interface}};
+    if (vhid) fields.emplace_back("vhid", std::to_string(*vhid));
+    tell(level_of(why), "advert_refused", sentence, fields);
+}
+
+void Speaker::role_changed(Group& g, const carp::RoleChanged& change) {
+    const Vhid vhid = g.vhid();
+    if (change.from == carp::Role::master) holder_.want(vhid, {});
+    tell(log::Level::notice, "role",
+         "vhid " + std::to_string(vhid.value()) + " is " + std::string(to_string(change.to)) + " now: " + change.because,
+         {{"vhid", std::to_string(vhid.value())},
+          {"old", std::string(to_string(change.from))},
+          {"new", std::string(to_string(change.to))},
+          {"reason", change.because}});
+    worker_.send(link::RoleTold{vhid, change.to, g.instance().state().since, change.because});
+    if (change.to == carp::Role::master) hold_if_ready(g);
+    report_soon();
+}
+
+void Speaker::hold_if_ready(Group& g) {
+    if (g.role() != carp::Role::master) return;
+    const auto table = tables_.find(g.vhid());
+    if (table == tables_.end()) return;
+    const auto& told = table->second;
+    const bool ready = told.ready && (told.always || told.since == g.instance().state().since);
+    if (ready) holder_.want(g.vhid(), held_of(g.settings()));
+    report_soon();
+}
+
+// ---- By itself -------------------------------------------------------------------------------------------------------------
+
+void Speaker::beat() {
+    beat_timer_ = loop_.at(loop_.now() + 1s, Priority::facts, "beat", [this] { beat(); });
+    for (auto& [vhid, g] : groups_) worst_slip_ = std::max(worst_slip_, g->take_worst_slip());
+    if (loop_.now() - slip_since_ >= 60s) {
+        last_minute_slip_ = worst_slip_;
+        worst_slip_ = {};
+        slip_since_ = loop_.now();
+    }
+    settle_demotion();
+    report();
+}
+
+Demotion Speaker::demotion_of(const Group& g) const {
+    const Instant now = loop_.now();
+    int sum = worker_demotion_.value();
+    for (const auto& [interface, w] : wires_)
+        if (!w->works() && interface != g.settings().carp.interface) sum += settings_.demote_link.value();
+    if (const auto missing = worker_.missing_since(); missing && now - *missing > worker_grace) sum += Demotion::max;
+    if (unready_until_ && now < *unready_until_) sum += Demotion::max;
+    if (holder_.failed_lately(now)) sum += Demotion::max;
+    return *Demotion::of(std::min<int>(sum, Demotion::max));
+}
+
+void Speaker::settle_demotion() {
+    const Instant now = loop_.now();
+    for (const auto& [vhid, g] : groups_) {
+        if (g->role() != carp::Role::master) continue;
+        const auto reports = holder_.report(vhid, held_of(g->settings()));
+        const bool holds = std::ranges::all_of(reports, [](const auto& vip) { return vip.desired; });
+        if (!holds && now - g->instance().state().since > table_patience) unready_until_ = now + memory_of_failure;
+    }
+    for (auto& [vhid, g] : groups_) {
+        const auto demotion = demotion_of(*g);
+        if (demotion == g->instance().state().demotion) continue;
+        tell(log::Level::notice, "demotion",
+             "vhid " + std::to_string(vhid.value()) + " is demoted by " + std::to_string(demotion.value()),
+             {{"vhid", std::to_string(vhid.value())}, {"demotion", std::to_string(demotion.value())}});
+        g->take(carp::Demoted{demotion});
+    }
+}
+
+void Speaker::report_soon() {
+    if (report_timer_) Loop::move(report_timer_, loop_.now());
+}
+
+void Speaker::report() {
+    link::Report all;
+    all.worker_restarts = worker_.restarts();
+    all.worst_slip = std::max(worst_slip_, last_minute_slip_);
+    all.strangers = holder_.strangers();
+    for (const auto& [vhid, g] : groups_) {
+        const auto& state = g->instance().state();
+        link::VhidReport one;
+        one.vhid = vhid;
+        one.interface = g->settings().carp.interface;
+        one.link_works = wires_.at(one.interface)->works();
+        one.role = state.role;
+        one.since = state.since;
+        one.because = g->because();
+        one.demotion = state.demotion;
+        one.stepped_down = state.stepped_down;
+        one.own_address = g->own_address();
+        one.master = state.master;
+        if (state.master_claim) {
+            one.master_demotion = state.master_claim->demotion;
+            one.master_beat = state.master_claim->beat;
+        }
+        one.last_heard = state.last_heard;
+        one.counters = g->instance().counters();
+        one.vips = holder_.report(vhid, held_of(g->settings()));
+        for (const auto& [address, peer] : g->peers()) {
+            const auto claim = carp::claim_of(peer.advert);
+            all.peers.push_back({vhid, address, claim.demotion, claim.beat, peer.last_heard});
+        }
+        all.vhids.push_back(std::move(one));
+    }
+    worker_.send(all);
+}
+
+void Speaker::tell(log::Level level, std::string_view event, std::string_view sentence, const log::Fields& fields) {
+    log::note(level, event, sentence, fields);
+    worker_.send(link::Happened{static_cast<int>(level), std::string(event), std::string(sentence), fields});
+}
+
+void Speaker::stop() {
+    if (stopping_) return loop_.stop(0);  // asked twice: at once
+    stopping_ = true;
+    sd_notify(0, "STOPPING=1\nSTATUS=letting go of everything");
+    for (auto& [vhid, g] : groups_) {
+        g->take(carp::Stopped{});
+        notes_.forget(vhid);
+    }
+    if (!worker_.runs()) return loop_.stop(0);
+    worker_.expect_end();
+    worker_.send(link::Leave{});
+    stop_timer_ = loop_.at(loop_.now() + leave_patience, Priority::facts, "leave", [this] {
+        log::note(log::Level::error, "stop", "the worker did not let go of the tables in time; see what is left with: ipvsadm -Ln");
+        loop_.stop(1);
+    });
+}
+
+int run(const Setup& setup) {
+    log::speak_as("speaker");
+    auto loop = Loop::open();
+    auto kernel = loop ? vip::KernelAddresses::open() : Result<vip::KernelAddresses>(loop.error());
+    if (!kernel) {
+        log::note(log::Level::error, "start", kernel.error().story);
+        return 1;
+    }
+    if (auto kept = keep_only({Capability::net_admin, Capability::net_raw}, false, {Capability::setuid, Capability::setgid, Capability::setpcap}); !kept) {
+        log::note(log::Level::error, "start", "koid " + kept.error().story);
+        return 1;
+    }
+    std::string problem;
+    auto notes = Notes::open(setup.runtime_directory, problem);
+    if (!problem.empty()) log::note(log::Level::warning, "start", problem);
+    Speaker speaker(*loop, std::move(*kernel), std::move(notes), setup);
+    speaker.start();
+    return loop->run();
+}
+
+}  // namespace koi::speaker

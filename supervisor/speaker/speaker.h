@@ -1,0 +1,94 @@
+// supervisor/speaker/speaker.h
+//
+// The parent process: election, addresses, and the life of the worker. It parses adverts and the messages of its own
+// worker, and nothing else; it links no YAML and no HTTP, so that who leads never waits for anything.
+//
+// The order of things (docs/design.md): becoming master: advert, then the worker's table, then addresses and their
+// announcement. Leaving: addresses, then the bow-out, then the table.
+//
+// A node that cannot serve says so. Its demotion is the sum, at most 240, of: what the worker finds; demote.link for each
+// other interface that is down; 240 without a worker for worker_grace (10 s); 240 for a minute after a table was not
+// ready within 2 s, or an address could not be taken, so that a peer leads and this node does not come back to fail again.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "supervisor/base/log.h"
+#include "supervisor/base/loop.h"
+#include "supervisor/speaker/group.h"
+#include "supervisor/speaker/holder.h"
+#include "supervisor/speaker/resume.h"
+#include "supervisor/speaker/wire.h"
+#include "supervisor/speaker/worker_process.h"
+
+namespace koi::speaker {
+
+struct Setup {
+    std::string configuration;      // path of the file; the worker reads it
+    std::string worker_program;
+    std::string runtime_directory;  // exists and can be written
+};
+
+// Runs until a signal; the exit code of koid (0; 78: the configuration cannot be used; 1: something else cannot).
+int run(const Setup&);
+
+class Speaker {
+public:
+    Speaker(Loop&, vip::KernelAddresses, Notes, const Setup&);
+    void start();
+
+private:
+    // from the worker
+    void heard(const link::Message&);
+    void apply(const link::Settings&);
+    void brief_worker();
+    void worker_gone(const std::string& because);
+    // from the kernel
+    void kernel_events();
+    void look(bool resume);
+    // from the groups
+    void role_changed(Group&, const carp::RoleChanged&);
+    void hold_if_ready(Group&);
+    void advert_heard(const std::string& interface, const carp::Advert&, const IpAddress& source);
+    void refused(const std::string& interface, carp::Refusal, const IpAddress& source, std::optional<unsigned> vhid);
+    // by itself
+    void beat();
+    void settle_demotion();
+    Demotion demotion_of(const Group&) const;
+    void report();
+    void report_soon();
+    void stop();
+    void tell(log::Level, std::string_view event, std::string_view sentence, const log::Fields&);
+
+    Group* group(Vhid);
+    std::set<vip::Held> held_of(const link::VhidSettings&) const;
+    std::unique_ptr<Group> make_group(const link::VhidSettings&);
+    Wire& wire(const std::string& interface);
+
+    Loop& loop_;
+    vip::KernelAddresses kernel_;
+    Notes notes_;
+    Holder holder_;
+    WorkerProcess worker_;
+
+    bool settled_once_ = false;  // the first settings were applied
+    bool stopping_ = false, ready_told_ = false;
+    link::Settings settings_;
+    std::map<std::string, std::unique_ptr<Wire>> wires_;
+    std::map<Vhid, std::unique_ptr<Group>> groups_;
+    std::map<Vhid, link::TableReady> tables_;
+    Demotion worker_demotion_ = *Demotion::of(0);
+    std::optional<Instant> unready_until_;
+    Duration worst_slip_{}, last_minute_slip_{};
+    Instant slip_since_{};
+    std::map<carp::Refusal, log::RateLimit> refusal_limits_;
+    std::string status_;
+
+    Watch kernel_watch_, beat_timer_, report_timer_, stop_timer_, look_timer_, silent_timer_;
+    std::vector<Watch> signals_;
+};
+
+}  // namespace koi::speaker

@@ -1,0 +1,96 @@
+#include "supervisor/speaker/wire.h"
+
+#include <sys/epoll.h>
+
+namespace koi::speaker {
+
+namespace {
+
+// The source of our adverts: an address that is ours alone. IPv4: the first primary one. IPv6: the link-local one as
+// all the others do it, unless unicast peers are further away than the link's own addresses reach (carp.md 4).
+std::optional<IpAddress> choose(const std::vector<vip::Found>& found, const std::string& interface,
+                                const std::set<IpAddress>& vips, Family family, bool global) {
+    std::optional<IpAddress> second_best;
+    for (const auto& one : found) {
+        const auto& address = one.held.prefix.address;
+        if (one.held.interface != interface || address.family() != family) continue;
+        if (one.ours || one.tentative || vips.contains(address)) continue;
+        const bool fits = family == Family::ipv4 ? !one.secondary : address.is_link_local() != global;
+        if (fits) return address;
+        if (!second_best) second_best = address;
+    }
+    return second_best;
+}
+
+}  // namespace
+
+Wire::Wire(Loop& loop, std::string interface, Ears ears)
+    : loop_(loop), interface_(std::move(interface)), ears_(std::move(ears)) {}
+
+Outcome Wire::look(const std::optional<vip::Link>& link, const std::vector<vip::Found>& found,
+                   const std::set<IpAddress>& vips, bool global_ipv6_source) {
+    const bool another = link && link_ && link->index != link_->index;
+    link_ = link;
+    own_.clear();
+    all_own_.clear();
+    for (const auto& one : found)
+        if (one.held.interface == interface_ && !vips.contains(one.held.prefix.address))
+            all_own_.insert(one.held.prefix.address);
+    if (!works() || another) open_.clear();
+    if (!works()) return Done{};
+    Outcome outcome = Done{};
+    for (const auto family : {Family::ipv4, Family::ipv6}) {
+        const auto own = choose(found, interface_, vips, family, global_ipv6_source && family == Family::ipv6);
+        if (!own) {
+            open_.erase(family);
+            continue;
+        }
+        own_[family] = *own;
+        if (!open_.contains(family))
+            if (auto opened = open(family); !opened) outcome = opened;
+    }
+    return outcome;
+}
+
+Outcome Wire::open(Family family) {
+    auto socket = carp::AdvertSocket::open(family, interface_, link_->index);
+    if (!socket) return during("listening for adverts on " + interface_, socket.error());
+    const int fd = socket->fd();
+    auto watch = loop_.on_io(fd, EPOLLIN, Priority::carp, "adverts", [this, family](std::uint32_t) { hear(family); });
+    open_.emplace(family, Ear{std::move(*socket), std::move(watch)});
+    return Done{};
+}
+
+bool Wire::can_speak(Family family) const { return works() && own_.contains(family) && open_.contains(family); }
+
+std::optional<IpAddress> Wire::own_address(Family family) const {
+    const auto found = own_.find(family);
+    return found == own_.end() ? std::nullopt : std::optional(found->second);
+}
+
+Outcome Wire::send(Family family, const carp::Advert& advert, const carp::Settings& settings) {
+    const auto ear = open_.find(family);
+    const auto source = own_address(family);
+    if (ear == open_.end() || !source) return Error{"no " + std::string(to_string(family)) + " address on " + interface_};
+    return ear->second.socket.send(advert, settings, *source);
+}
+
+void Wire::hear(Family family) {
+    const auto ear = open_.find(family);
+    if (ear == open_.end()) return;
+    for (const auto& packet : ear->second.socket.receive()) {
+        const auto& source = packet.envelope.source;
+        const auto vhid = packet.payload.size() > 1 ? std::optional<unsigned>(packet.payload[1]) : std::nullopt;
+        if (all_own_.contains(source)) {
+            ears_.refusal(carp::Refusal::own_echo, source, vhid);
+            continue;
+        }
+        const auto read = carp::decode(packet.payload, packet.envelope);
+        if (const auto* advert = std::get_if<carp::Advert>(&read)) ears_.advert(*advert, source);
+        else ears_.refusal(std::get<carp::Refusal>(read), source, vhid);
+        // What was heard may have led to a reload of this wire.
+        if (!open_.contains(family)) return;
+    }
+}
+
+}  // namespace koi::speaker

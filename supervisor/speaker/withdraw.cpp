@@ -1,0 +1,31 @@
+#include "supervisor/speaker/withdraw.h"
+
+#include <algorithm>
+
+#include "supervisor/speaker/resume.h"
+#include "supervisor/vip/kernel_addresses.h"
+
+namespace koi::speaker {
+
+Result<std::vector<vip::Held>> withdraw(const std::string& runtime_directory) {
+    auto kernel = vip::KernelAddresses::open();
+    if (!kernel) return during("letting go of addresses", kernel.error());
+    const auto found = kernel->addresses();
+    if (!found) return during("letting go of addresses", found.error());
+    const auto recorded = read_held(runtime_directory);
+
+    std::vector<vip::Held> gone;
+    std::string failed;
+    for (const auto& address : *found) {
+        const bool ours = address.ours || (recorded && recorded->contains(address.held));
+        if (!ours) continue;
+        if (const auto done = kernel->remove(address.held)) gone.push_back(address.held);
+        else failed += (failed.empty() ? "" : "; ") + done.error().story;
+    }
+    if (!failed.empty()) return Error{"letting go of addresses: " + failed};
+    // An unreadable record is no reason to keep an address, and nothing is held any more.
+    (void)write_held(runtime_directory, {});
+    return gone;
+}
+
+}  // namespace koi::speaker

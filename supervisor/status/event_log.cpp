@@ -1,0 +1,21 @@
+#include "supervisor/status/event_log.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace koi::status {
+
+const Event& EventLog::add(Event event) {
+    event.number = ++last_;
+    events_.push_back(std::move(event));
+    if (events_.size() > most_) events_.pop_front();
+    return events_.back();
+}
+
+std::vector<Event> EventLog::after(std::uint64_t number, std::size_t most) const {
+    const std::uint64_t news = number < last_ ? last_ - number : 0;
+    const auto n = static_cast<std::ptrdiff_t>(std::min<std::uint64_t>({news, most, events_.size()}));
+    return {std::prev(events_.end(), n), events_.end()};
+}
+
+}  // namespace koi::status

@@ -1,0 +1,138 @@
+#include "supervisor/troubles.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "supervisor/plan.h"
+
+namespace koi {
+
+namespace {
+
+using status::Trouble;
+using Troubles = std::vector<Trouble>;
+
+std::string number(Vhid vhid) { return std::to_string(vhid.value()); }
+
+std::string seconds(Duration d) {
+    if (d < 2min) return std::to_string(d / 1s) + " s";
+    if (d < 2h) return std::to_string(d / 1min) + " min";
+    return std::to_string(d / 1h) + " h";
+}
+
+void of_table(const config::Config& config, const Facts& facts, Instant now, Troubles& out) {
+    if (facts.datapath_missing && !config.services.empty())
+        out.push_back({"ipvs", "", *facts.datapath_missing, false, {}});
+    if (now - facts.refused_at < memory_of_refusal)
+        for (const auto& [change, reason] : facts.refused)
+            out.push_back({"ipvs", change, "the kernel refuses to " + change + ": " + reason, false, {}});
+    for (const auto& advice : facts.advice)
+        out.push_back({"host", advice.what, advice.sentence, advice.weight == ipvs::Advice::Weight::warning, {}});
+}
+
+void of_pools(const config::Config& config, const Facts& facts, const Desired& desired, Instant now, Troubles& out) {
+    if (facts.scout_missing)
+        out.push_back({"scout", "", *facts.scout_missing + "; pools stay as last known", true, {}});
+    for (const auto& settings : config.pools) {
+        const auto found = facts.pools.find(settings.name);
+        if (found == facts.pools.end()) continue;
+        const auto& pool = found->second;
+        if (pool.failure)
+            out.push_back({"source", settings.name,
+                           "pool " + settings.name + ": " + *pool.failure +
+                               (pool.members ? "; going on with the " + std::to_string(pool.members->size()) +
+                                                   " backends last known" + (pool.from_disk ? " from an earlier run" : "")
+                                             : "; no backend is known"),
+                           pool.members && !pool.members->empty(), {}});
+        if (pool.empty_since)
+            out.push_back({"source", settings.name,
+                           "pool " + settings.name + ": the source says there are no backends; held for " +
+                               seconds(settings.hold_empty) + " (guard.hold_empty) before it is believed",
+                           true, {}});
+    }
+    for (const auto& service : config.services) {
+        const auto entry = desired.table.find(service.at);
+        const auto pool = facts.pools.find(service.pool);
+        if (entry == desired.table.end() || pool == facts.pools.end() || !pool->second.members) continue;
+        const bool serves = std::ranges::any_of(entry->second.backends, [](const auto& b) { return b.second.weight > 0; });
+        if (!serves)
+            out.push_back({"service", service.name,
+                           "service " + service.name + " has no backend with weight; new connections are refused (pool " +
+                               service.pool + " has " + std::to_string(pool->second.members->size()) + " members)",
+                           false, {}});
+    }
+    (void)now;
+}
+
+void of_vhid(const link::VhidReport& vhid, const Facts& facts, Instant now, Troubles& out) {
+    const std::string name = "vhid " + number(vhid.vhid);
+    if (!vhid.link_works)
+        out.push_back({"link", vhid.interface, name + " takes no part in the election: " + vhid.because, false, {}});
+    else if (vhid.role == carp::Role::init)
+        out.push_back({"link", vhid.interface, name + " takes no part in the election: " + vhid.because, false, {}});
+    for (const auto& vip : vhid.vips)
+        if (vip.desired && !vip.present)
+            out.push_back({"address", vip.held.prefix.address.text(),
+                           vip.held.text() + " should be held here and cannot be taken; see: koi events", false, {}});
+    const bool waits = vhid.role == carp::Role::master && std::ranges::none_of(vhid.vips, &link::VipReport::desired);
+    if (waits && now - vhid.since > 2s)
+        out.push_back({"address", number(vhid.vhid),
+                       name + " leads but does not take its addresses, because its virtual servers are not in place", false, {}});
+    const auto seen = facts.wrong_digest_seen.find(vhid.vhid);
+    if (seen != facts.wrong_digest_seen.end() && now - seen->second < 1min)
+        out.push_back({"peer_key", number(vhid.vhid),
+                       "somebody on " + vhid.interface + " speaks for " + name +
+                           " with another password or another list of vips, so there may be two masters; make key_file and "
+                           "addresses the same on all nodes",
+                       false, {}});
+    if (vhid.demotion.value() > 0)
+        out.push_back({"demotion", number(vhid.vhid),
+                       name + " is demoted by " + std::to_string(vhid.demotion.value()) +
+                           ": peers that are well are preferred; the cause is another trouble in this list or a recent one in koi events",
+                       true, {}});
+}
+
+void of_speaker(const config::Config& config, const Facts& facts, Instant now, Troubles& out) {
+    if (!facts.speaker) return;
+    for (const auto& vhid : facts.speaker->vhids) of_vhid(vhid, facts, now, out);
+    for (const auto& stranger : facts.speaker->strangers)
+        if (now - stranger.last_seen < 2min)
+            out.push_back({"stranger", stranger.vip.text(),
+                           stranger.vip.text() + " is answered for by " + vip::text(stranger.mac) +
+                               " as well, which is not this node; find that machine and take the address off it",
+                           false, {}});
+    for (const auto& peer : facts.speaker->peers) {
+        const auto group = std::ranges::find(config.vips, peer.vhid, [](const auto& g) { return g.carp.vhid; });
+        if (group == config.vips.end() || now - peer.last_heard > 1min) continue;
+        if (peer.beat == carp::beat(group->carp.advbase, group->carp.advskew))
+            out.push_back({"tie", number(peer.vhid),
+                           "vhid " + number(peer.vhid) + ": " + peer.address.text() +
+                               " has the same advbase and advskew as this node; give each node its own advskew",
+                           true, {}});
+    }
+}
+
+}  // namespace
+
+Troubles troubles(const config::Config& config, const Facts& facts, const Desired& desired, Instant now) {
+    Troubles out;
+    of_table(config, facts, now, out);
+    of_speaker(config, facts, now, out);
+    of_pools(config, facts, desired, now, out);
+    if (facts.reload_refused)
+        out.push_back({"reload", "", "the last configuration was refused and the one before it stays: " + *facts.reload_refused, true, {}});
+    return out;
+}
+
+Troubles keep_since(Troubles now_there, const Troubles& before, Instant now) {
+    for (auto& trouble : now_there) {
+        const auto same = std::ranges::find_if(before, [&](const auto& b) {
+            return b.what == trouble.what && b.about == trouble.about && b.warning == trouble.warning;
+        });
+        trouble.since = same == before.end() ? now : same->since;
+    }
+    std::ranges::stable_sort(now_there, {}, [](const auto& t) { return std::tuple(t.warning, t.since); });
+    return now_there;
+}
+
+}  // namespace koi

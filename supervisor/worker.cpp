@@ -1,0 +1,379 @@
+#include "supervisor/worker.h"
+
+#include <signal.h>
+#include <systemd/sd-daemon.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "discovery/last_known.h"
+#include "ipvs/kernel/kernel_datapath.h"
+#include "supervisor/base/file.h"
+#include "supervisor/base/log.h"
+#include "supervisor/base/privileges.h"
+#include "supervisor/control/paths.h"
+#include "supervisor/owned.h"
+#include "supervisor/plan.h"
+
+namespace koi {
+
+namespace {
+
+constexpr Duration kernel_beat = 3s;    // somebody else's change is put right within that, and a dump's time
+constexpr Duration host_beat = 60s;     // sysctls and routes are looked at again, and soon after a pool has changed
+constexpr Duration drain_beat = 1s;     // a draining backend without connections is removed within that
+constexpr int bad_configuration = 78;   // EX_CONFIG
+
+std::string applied_path(const WorkerSetup& setup) { return setup.runtime_directory + "/applied.yaml"; }
+
+void say(const std::vector<config::Complaint>& complaints, log::Level level) {
+    for (const auto& complaint : complaints) log::note(level, "configuration", complaint.text());
+}
+
+// A worker that is started anew goes on with what was in force: a file that was edited since, for better or worse, is
+// the operator's to apply. Only if that copy cannot be used, the file counts.
+std::optional<config::Config> first_configuration(const WorkerSetup& setup) {
+    if (setup.again) {
+        auto applied = config::load(applied_path(setup));
+        if (applied.config) return std::move(applied.config);
+    }
+    auto reading = config::load(setup.configuration);
+    say(reading.complaints, log::Level::error);
+    say(reading.warnings, log::Level::warning);
+    return std::move(reading.config);
+}
+
+}  // namespace
+
+int run_worker(const WorkerSetup& setup) {
+    log::speak_as("worker");
+    auto loop = Loop::open();
+    if (!loop) return 1;
+    auto configuration = first_configuration(setup);
+    if (!configuration) return bad_configuration;
+    if (auto kept = keep_only({Capability::net_admin}, false, {Capability::setuid, Capability::setgid, Capability::setpcap}); !kept) {
+        log::note(log::Level::error, "start", "the worker " + kept.error().story);
+        return 1;
+    }
+    Worker worker(*loop, setup, std::move(*configuration));
+    if (auto started = worker.start(); !started) {
+        log::note(log::Level::error, "start", started.error().story);
+        return 1;
+    }
+    return loop->run();
+}
+
+Worker::Worker(Loop& loop, WorkerSetup setup, config::Config configuration)
+    : loop_(loop), setup_(std::move(setup)), config_(std::move(configuration)) {}
+
+Outcome Worker::start() {
+    started_ = configured_ = loop_.now();
+    // What ends us is the speaker's word or the end of its channel, not a key pressed on its terminal.
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP})
+        signals_.push_back(loop_.on_signal(signal, Priority::facts, "signal", [] {}));
+    speaker_ = std::make_unique<ChannelOnLoop>(
+        loop_, Channel(Fd(setup_.channel_fd)), Priority::facts, "speaker", [this](auto bytes) { heard(bytes); },
+        [this](const std::string&) { loop_.stop(0); });  // the speaker is gone: leave everything as it is for the next
+
+    auto owned = read_owned(setup_.state_directory);
+    if (!owned) happened(4, "owned", owned.error().story);
+    else facts_.owned = recorded_ = std::move(*owned);
+
+    open_datapath();
+    for (const auto& pool : config_.pools) {
+        const auto known = discovery::last_known::load(pool.name);
+        if (!known) continue;
+        auto& state = facts_.pools[pool.name];
+        state.members = *known;
+        state.from_disk = true;
+        state.changed = loop_.now();
+    }
+    control_ = [&]() -> std::unique_ptr<control::ControlServer> {
+        auto server = control::ControlServer::open(loop_, setup_.runtime_directory + "/koi.sock",
+                                                   [this](const auto& request, auto reply) { answer(request, reply); });
+        if (server) return std::move(*server);
+        happened(3, "control", server.error().story + "; koi(1) will not work");
+        return nullptr;
+    }();
+    scout_ = std::make_unique<ScoutProcess>(
+        loop_, setup_.scout_program,
+        ScoutProcess::Told{.message = [this](const discovery::Message& message) { heard(message); },
+                           .gone = [this](const std::string& because) {
+                               facts_.scout_missing = because;
+                               dirty();
+                           }});
+    adopt_configuration(std::move(config_));
+
+    turn_ = loop_.after_each_turn(Priority::settle, "settle", [this] { turn(); });
+    alive_ = loop_.at(loop_.now(), Priority::facts, "alive", [this] { pass_time(); });
+    kernel_beat_ = loop_.at(loop_.now() + kernel_beat, Priority::facts, "kernel", [this] { look_at_kernel(); });
+    host_beat_ = loop_.at(loop_.now() + 1s, Priority::idle, "host", [this] { look_at_host(); });
+    drain_timer_ = loop_.at(loop_.now() + drain_beat, Priority::facts, "drains", [this] { look_at_drains(); });
+    pool_timer_ = loop_.at(Instant::max(), Priority::facts, "pools", [this] {
+        for (const auto& pool : config_.pools)
+            change_pool(pool.name, [this](auto state, const auto& settings) {
+                return discovery::pass_time(std::move(state), settings, loop_.now());
+            });
+    });
+    Loop::move(pool_timer_, Instant::max());
+    return Done{};
+}
+
+void Worker::adopt_configuration(config::Config configuration) {
+    config_ = std::move(configuration);
+    configured_ = loop_.now();
+    std::erase_if(facts_.pools, [&](const auto& pool) { return !config_.pool(pool.first); });
+    facts_.refused.clear();
+    facts_.reload_refused.reset();
+    if (auto kept = write_whole(applied_path(setup_), config::print(config_), 0600, false); !kept)
+        happened(4, "configuration", kept.error().story + "; a worker that is started anew will read the operator's file");
+
+    link::Settings settings{.node = config_.node, .vhids = {}, .demote_link = config_.demote_link};
+    for (const auto& group : config_.vips) settings.vhids.push_back({group.carp, group.addresses});
+    tell(settings);
+    tables_told_.clear();
+    scout_->watch(config_.pools);
+    look_at_host_soon(100ms);
+    dirty();
+}
+
+// ---- Events change facts -------------------------------------------------------------------------------------------------
+
+void Worker::heard(std::span<const std::uint8_t> bytes) {
+    const auto message = link::decode(bytes);
+    if (!message) return log::note(log::Level::error, "speaker", "the speaker said something that makes no sense");
+    if (const auto* role = std::get_if<link::RoleTold>(&*message)) take(*role);
+    else if (const auto* report = std::get_if<link::Report>(&*message)) take(*report);
+    else if (const auto* event = std::get_if<link::Happened>(&*message))
+        happened(event->level, event->event, event->sentence, event->fields, false);
+    else if (std::holds_alternative<link::Reload>(*message)) (void)reload();
+    else if (std::holds_alternative<link::Leave>(*message)) leave();
+}
+
+void Worker::take(const link::RoleTold& role) {
+    facts_.roles.insert_or_assign(role.vhid, role);
+    dirty();
+    settle();  // a role waits for nothing: the addresses wait for it
+}
+
+void Worker::take(const link::Report& report) {
+    if (!facts_.roles_known) dirty();
+    facts_.roles_known = true;
+    for (const auto& vhid : report.vhids) {
+        const auto count = vhid.counters.refused[static_cast<std::size_t>(carp::Refusal::wrong_digest)];
+        auto& before = facts_.wrong_digests[vhid.vhid];
+        if (count > before) facts_.wrong_digest_seen[vhid.vhid] = loop_.now();
+        before = count;
+    }
+    facts_.speaker = report;
+    report_new_ = true;
+}
+
+void Worker::heard(const discovery::Message& message) {
+    facts_.scout_missing.reset();
+    if (const auto* snapshot = std::get_if<discovery::PoolSnapshot>(&message)) {
+        take(*snapshot);
+    } else if (const auto* failed = std::get_if<discovery::SourceFailed>(&message)) {
+        const auto known = facts_.pools.find(failed->pool);
+        const bool news = known == facts_.pools.end() || known->second.failure != failed->story;
+        if (news && config_.pool(failed->pool))
+            happened(4, "source", "pool " + failed->pool + ": " + failed->story, {{"pool", failed->pool}});
+        change_pool(failed->pool, [&](auto pool, const auto&) { return discovery::fail(std::move(pool), failed->story, loop_.now()); });
+    }
+}
+
+void Worker::take(const discovery::PoolSnapshot& snapshot) {
+    const auto known = facts_.pools.find(snapshot.pool);
+    const bool failing = known != facts_.pools.end() && known->second.failure;
+    if (failing) happened(5, "source", "pool " + snapshot.pool + ": the source answers again", {{"pool", snapshot.pool}});
+    change_pool(snapshot.pool, [&](auto pool, const auto& settings) {
+        return discovery::believe(std::move(pool), snapshot.members, settings, loop_.now());
+    });
+}
+
+// Every change of a pool goes through here, so that what joined and left is told once, whatever the reason.
+void Worker::change_pool(const std::string& name,
+                         const std::function<discovery::Pool(discovery::Pool, const discovery::PoolSettings&)>& change) {
+    const auto* settings = config_.pool(name);
+    if (!settings) return;  // a word about a pool that a reload has taken away
+    auto& pool = facts_.pools[name];
+    const auto before = pool;
+    pool = change(std::move(pool), *settings);
+    const auto tell_change = [&](const Endpoint& backend, const std::string& what) {
+        happened(6, "backend", "pool " + name + ": " + backend.text() + " " + what,
+                 {{"pool", name}, {"backend", backend.text()}});
+    };
+    const auto old_members = before.members.value_or(discovery::Snapshot{});
+    const auto new_members = pool.members.value_or(discovery::Snapshot{});
+    for (const auto& [backend, weight] : new_members) {
+        const auto old = old_members.find(backend);
+        if (old == old_members.end()) tell_change(backend, "joined with weight " + std::to_string(weight.value()));
+        else if (old->second != weight)
+            tell_change(backend, "has weight " + std::to_string(weight.value()) + " now, was " + std::to_string(old->second.value()));
+    }
+    for (const auto& [backend, weight] : old_members)
+        if (!new_members.contains(backend))
+            tell_change(backend, pool.draining.contains(backend) ? "left and drains" : "left");
+    for (const auto& [backend, until] : before.draining)
+        if (!pool.draining.contains(backend) && !new_members.contains(backend)) tell_change(backend, "is drained");
+    if (pool.members && (pool.members != before.members || before.from_disk))
+        if (auto saved = discovery::last_known::save(name, *pool.members); !saved)
+            log::note(log::Level::warning, "source", saved.error().story);
+
+    Instant next = Instant::max();
+    for (const auto& one : config_.pools)
+        if (const auto state = facts_.pools.find(one.name); state != facts_.pools.end())
+            next = std::min(next, discovery::next_deadline(state->second, one));
+    if (pool_timer_) Loop::move(pool_timer_, next);
+    look_at_host_soon(1s);
+    dirty();
+}
+
+void Worker::open_datapath() {
+    auto opened = ipvs::KernelDatapath::open();
+    if (!opened) {
+        const bool news = facts_.datapath_missing != opened.error().story;
+        facts_.datapath_missing = opened.error().story;
+        if (news && !config_.services.empty()) happened(3, "ipvs", opened.error().story);
+        datapath_retry_ = loop_.now() + 5s;
+        return;
+    }
+    datapath_ = std::move(*opened);
+    facts_.datapath_missing.reset();
+    observed_stale_ = true;
+    dirty();
+}
+
+void Worker::look_at_kernel() {
+    kernel_beat_ = loop_.at(loop_.now() + kernel_beat, Priority::facts, "kernel", [this] { look_at_kernel(); });
+    if (!datapath_) {
+        if (loop_.now() >= datapath_retry_ && !config_.services.empty()) open_datapath();
+        return;
+    }
+    if (observed_stale_) return dirty();  // a change was refused or failed: read, and try again
+    if (datapath_->looks_like(facts_.observed)) return;
+    const auto there = datapath_->read();
+    if (!there) {
+        happened(3, "ipvs", there.error().story);
+        observed_stale_ = true;
+        dirty();
+        return;
+    }
+    const auto changes = ipvs::diff(ipvs::only(*there, facts_.owned), ipvs::only(facts_.observed, facts_.owned));
+    if (!changes.empty()) {
+        facts_.repairs += changes.size();
+        happened(4, "repair", "somebody else changed our virtual servers; putting right " + std::to_string(changes.size()) +
+                                  (changes.size() == 1 ? " thing: " : " things, first: ") + ipvs::text(changes.front()),
+                 {{"changes", std::to_string(changes.size())}});
+    }
+    facts_.observed = *there;
+    dirty();
+}
+
+void Worker::look_at_drains() {
+    drain_timer_ = loop_.at(loop_.now() + drain_beat, Priority::facts, "drains", [this] { look_at_drains(); });
+    const bool any = std::ranges::any_of(facts_.pools, [](const auto& pool) { return !pool.second.draining.empty(); });
+    if (!any || !datapath_) return;
+    const auto counters = datapath_->counters();
+    if (!counters) return;
+    for (const auto& pool : config_.pools) {
+        const auto state = facts_.pools.find(pool.name);
+        if (state == facts_.pools.end()) continue;
+        const auto draining = state->second.draining;  // a copy: the loop changes it
+        for (const auto& [member, until] : draining) {
+            // `until` minus the pool's drain is when it began; give connections on their way a moment to be counted.
+            if (loop_.now() - (until - pool.drain) < drain_beat) continue;
+            std::uint64_t connections = 0;
+            for (const auto& service : config_.services) {
+                if (service.pool != pool.name) continue;
+                const auto counted = counters->find(service.at);
+                if (counted == counters->end()) continue;
+                const auto backend = counted->second.backends.find(backend_key(service, member));
+                if (backend == counted->second.backends.end()) continue;
+                connections += backend->second.active + backend->second.persistent;
+            }
+            if (connections == 0)
+                change_pool(pool.name, [&](auto s, const auto&) { return discovery::drained(std::move(s), member); });
+        }
+    }
+}
+
+void Worker::look_at_host_soon(Duration wait) {
+    if (host_beat_) Loop::move(host_beat_, loop_.now() + wait);
+}
+
+void Worker::look_at_host() {
+    look_at_host_soon(host_beat);
+    ipvs::Table all;  // what would stand here if this node led everything: a standby must be fit, too
+    Facts as_master = facts_;
+    as_master.roles_known = true;
+    for (const auto& group : config_.vips)
+        as_master.roles.insert_or_assign(group.carp.vhid, link::RoleTold{group.carp.vhid, carp::Role::master, {}, {}});
+    auto advice = ipvs::needs(plan(config_, as_master, loop_.now()).table, config_.vips.front().carp.interface, ipvs::this_host());
+    if (advice == facts_.advice) return;
+    for (const auto& one : advice)
+        if (std::ranges::find(facts_.advice, one) == facts_.advice.end())
+            happened(one.weight == ipvs::Advice::Weight::broken ? 3 : 4, "host", one.sentence, {{"what", one.what}});
+    facts_.advice = std::move(advice);
+    dirty();
+}
+
+void Worker::pass_time() {
+    alive_ = loop_.at(loop_.now() + 1s, Priority::facts, "alive", [this] { pass_time(); });
+    tell(link::Alive{});
+}
+
+// ---- The operator's file ---------------------------------------------------------------------------------------------------
+
+Worker::ReloadOutcome Worker::reload() {
+    tell(link::Reloading{true});
+    auto reading = config::load(setup_.configuration);
+    ReloadOutcome outcome;
+    for (const auto& warning : reading.warnings) happened(4, "configuration", warning.text());
+    if (!reading.config) {
+        outcome = {"refused", reading.complaints};
+        for (const auto& complaint : reading.complaints) happened(3, "configuration", complaint.text());
+        happened(3, "reload", "the configuration was refused with " + std::to_string(reading.complaints.size()) +
+                                  (reading.complaints.size() == 1 ? " complaint" : " complaints") + "; nothing was changed");
+        facts_.reload_refused = reading.complaints.front().text();
+        dirty();
+    } else if (*reading.config == config_) {
+        outcome.outcome = "unchanged";
+        facts_.reload_refused.reset();
+        happened(5, "reload", "the configuration is as it was");
+        dirty();
+    } else {
+        outcome.outcome = "applied";
+        adopt_configuration(std::move(*reading.config));
+        settle();
+        happened(5, "reload", "the configuration was applied");
+    }
+    tell(link::Reloading{false});
+    return outcome;
+}
+
+void Worker::leave() {
+    left_ = true;
+    dirty();
+    settle();
+    tell(link::Left{});
+    end_ = loop_.at(loop_.now() + 50ms, Priority::idle, "end", [this] { loop_.stop(0); });
+}
+
+void Worker::tell(const link::Message& message) {
+    if (auto done = speaker_->send(link::encode(message)); !done)
+        log::note(log::Level::error, "speaker", "the speaker does not listen: " + done.error().story);
+}
+
+void Worker::happened(int level, std::string_view event, std::string_view sentence,
+                      std::vector<std::pair<std::string, std::string>> fields, bool log_it) {
+    if (log_it) log::note(static_cast<log::Level>(level), event, sentence, fields);
+    const auto& kept = events_.add({0, loop_.now(), level, std::string(event), std::string(sentence), std::move(fields)});
+    if (!control_) return;
+    status::Status times;  // an event needs no more than the time of day
+    times.at = loop_.now();
+    times.wall = std::chrono::system_clock::now();
+    control_->publish(status::event_json(kept, times));
+}
+
+}  // namespace koi

@@ -1,0 +1,212 @@
+#include "tests/lab/lab.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "supervisor/base/check.h"
+
+namespace koi::lab {
+
+Node& Lab::node(const std::string& name, const NodeSettings& settings) {
+    nodes_.push_back(std::make_unique<Node>(nodes_.size(), name, settings));
+    wire_.add_place();
+    start(*nodes_.back());
+    return *nodes_.back();
+}
+
+// ---- Time -----------------------------------------------------------------------------------------
+
+void Lab::run_for(Duration time) {
+    const Instant end = now_ + time;
+    for (;;) {
+        Node* due = first_due();
+        const Instant next_due = due ? due->deadline() : Instant::max();
+        const Instant next_arrival = arrivals_.empty() ? Instant::max() : arrivals_.top().at;
+        const Instant next = std::min(next_due, next_arrival);
+        if (next > end) break;
+        advance(next);
+        if (next_arrival <= next_due) {  // what came is heard before a timer counts
+            const Arrival arrival = arrivals_.top();
+            arrivals_.pop();
+            Node& to = *nodes_[arrival.to];
+            carry_out(to, to.arrive(*arrival.packet, now_));
+        } else {
+            carry_out(*due, due->due(now_));
+        }
+        look();
+    }
+    advance(end);
+}
+
+Node* Lab::first_due() const {
+    const auto first = std::ranges::min_element(nodes_, {}, [](const auto& n) { return n->deadline(); });
+    return first == nodes_.end() || (*first)->deadline() == Instant::max() ? nullptr : first->get();
+}
+
+void Lab::advance(Instant to) {
+    to = std::max(to, now_);
+    const auto holders = std::ranges::count_if(nodes_, &Node::holds, [](const auto& n) -> const Node& { return *n; });
+    if (holders == 0) unheld_ += to - now_;
+    if (holders > 1) doubly_held_ += to - now_;
+    now_ = to;
+}
+
+void Lab::carry_out(Node& from, const Outgoing& out) {
+    for (const auto& packet : out.packets) {
+        ++adverts_;
+        const auto shared = std::make_shared<const Packet>(packet);
+        for (const auto& to : nodes_) {
+            if (!hears(*to, from)) continue;
+            for (const auto at : wire_.arrivals(from.place(), to->place(), now_, dice_))
+                arrivals_.push({at, sent_++, to->place(), shared});
+        }
+    }
+    for (const auto& r : out.roles)
+        lines_.push_back({now_, from.name(), std::string(to_string(r.from)) + " -> " + std::string(to_string(r.to)),
+                          r.because});
+}
+
+// ---- What can happen ------------------------------------------------------------------------------
+
+void Lab::happen(const Node& node, std::string what) { lines_.push_back({now_, node.name(), std::move(what), {}}); }
+
+void Lab::kill(Node& n) {
+    happen(n, "killed");
+    n.kill();
+    look();
+}
+
+void Lab::start(Node& n) {
+    KOI_CHECK(!n.is_running());
+    happen(n, "started");
+    carry_out(n, n.start(now_, dice_.throw_once()));
+    look();
+}
+
+void Lab::stop(Node& n) {
+    happen(n, "stopped");
+    carry_out(n, n.tell(carp::Stopped{}, now_));
+    n.kill();
+    look();
+}
+
+void Lab::freeze(Node& n) {
+    happen(n, "frozen");
+    n.sleep(true);
+    look();
+}
+
+void Lab::suspend(Node& n) {
+    happen(n, "suspended");
+    n.sleep(false);
+    look();
+}
+
+void Lab::wake(Node& n) {
+    happen(n, "awake again");
+    carry_out(n, n.wake(now_));
+    look();
+}
+
+void Lab::demote(Node& n, int demotion) {
+    happen(n, "demotion " + std::to_string(demotion));
+    carry_out(n, n.tell(carp::Demoted{*Demotion::of(demotion)}, now_));
+    look();
+}
+
+void Lab::step_down(Node& n) {
+    happen(n, "stepped down");
+    carry_out(n, n.tell(carp::SteppedDown{"the operator said so"}, now_));
+    look();
+}
+
+void Lab::step_up(Node& n) {
+    happen(n, "stepped up");
+    carry_out(n, n.tell(carp::SteppedUp{}, now_));
+    look();
+}
+
+void Lab::change(Node& n, carp::Settings s) {
+    happen(n, "reloaded");
+    carry_out(n, n.change(std::move(s), now_));
+    look();
+}
+
+void Lab::unplug(Node& n) {
+    happen(n, "unplugged");
+    n.plug(false);
+    look();
+}
+
+void Lab::plug_back(Node& n) {
+    happen(n, "plugged back");
+    n.plug(true);
+    look();
+}
+
+void Lab::cut(const Node& from, const Node& to) {
+    happen(to, "hears " + from.name() + " no more");
+    wire_.cut(from.place(), to.place());
+    look();
+}
+
+void Lab::mend(const Node& from, const Node& to) {
+    happen(to, "hears " + from.name() + " again");
+    wire_.mend(from.place(), to.place());
+    look();
+}
+
+void Lab::split(std::initializer_list<const Node*> island, std::initializer_list<const Node*> rest) {
+    for (const auto* a : island)
+        for (const auto* b : rest) {
+            cut(*a, *b);
+            cut(*b, *a);
+        }
+}
+
+void Lab::heal() {
+    for (const auto& a : nodes_) {
+        a->plug(true);
+        for (const auto& b : nodes_) wire_.mend(a->place(), b->place());
+    }
+    wire_.noise({});
+    lines_.push_back({now_, "wire", "healed", {}});
+    look();
+}
+
+void Lab::noise(Noise n) {
+    lines_.push_back({now_, "wire",
+                      "loses " + std::to_string(n.loss) + " %, doubles " + std::to_string(n.duplication) +
+                          " %, delays up to " + std::to_string(n.delay.count() / 1000) + " ms",
+                      {}});
+    wire_.noise(n);
+    look();
+}
+
+// ---- What is seen ---------------------------------------------------------------------------------
+
+bool Lab::hears(const Node& to, const Node& from) const {
+    return &to != &from && to.is_plugged() && from.is_plugged() && wire_.carries(from.place(), to.place());
+}
+
+std::string Lab::master() const {
+    std::string names;
+    for (const auto& n : nodes_)
+        if (n->holds()) names += (names.empty() ? "" : " and ") + n->name();
+    return names.empty() ? "nobody" : names;
+}
+
+std::string Lab::transcript() const {
+    std::size_t longest = 4;
+    for (const auto& line : lines_) longest = std::max(longest, line.who.size());
+    std::string out = "\n";
+    for (const auto& line : lines_) {
+        char head[64];
+        std::snprintf(head, sizeof head, "%8.3f  %-*s  ", static_cast<double>(line.at.time_since_epoch().count()) / 1e6,
+                      static_cast<int>(std::min<std::size_t>(longest, 40)), line.who.c_str());
+        out += head + line.what + (line.because.empty() ? "" : "   (" + line.because + ")") + "\n";
+    }
+    return out;
+}
+
+}  // namespace koi::lab

@@ -1,0 +1,120 @@
+#include "tests/lab/node.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "supervisor/base/check.h"
+
+namespace koi::lab {
+
+namespace {
+
+constexpr std::size_t socket_holds = 200;  // packets; about what a default receive buffer keeps of ours
+
+carp::Settings settings_of(const NodeSettings& n) {
+    carp::Settings s;
+    s.vhid = *Vhid::of(51);
+    s.interface = "lab0";
+    s.addresses = {*IpAddress::parse("192.0.2.10"), *IpAddress::parse("2001:db8::10")};
+    s.password = n.password;
+    s.advbase = *carp::Advbase::of(n.advbase);
+    s.advskew = *carp::Advskew::of(n.advskew);
+    s.preempt = n.preempt;
+    s.preempt_delay = n.preempt_delay;
+    return s;
+}
+
+void append(Outgoing& to, Outgoing from) {
+    std::ranges::move(from.packets, std::back_inserter(to.packets));
+    std::ranges::move(from.roles, std::back_inserter(to.roles));
+}
+
+}  // namespace
+
+Node::Node(std::size_t place, std::string name, const NodeSettings& n)
+    : place_(place), name_(std::move(name)), settings_(settings_of(n)) {
+    own_.v4 = IpAddress::parse(n.address.empty() ? "10.0.0." + std::to_string(place + 1) : n.address);
+    own_.v6 = IpAddress::parse(n.v6);
+}
+
+Outgoing Node::start(Instant now, std::uint64_t first_counter) {
+    socket_.clear();
+    asleep_ = false;
+    instance_ = std::make_unique<carp::Instance>(settings_, first_counter);
+    instance_->own_address(*own_.v4);
+    if (own_.v6) instance_->own_address(*own_.v6);
+    instance_->take(carp::Demoted{demotion_}, now);
+    if (stepped_down_) instance_->take(carp::SteppedDown{"the operator said so"}, now);
+    return perform(instance_->start(now));
+}
+
+Outgoing Node::arrive(const Packet& packet, Instant now) {
+    if (!is_running()) return {};
+    if (asleep_) {
+        if (keeps_socket_ && socket_.size() < socket_holds) socket_.push_back(packet);
+        return {};
+    }
+    const auto decoded = carp::decode(packet.payload, packet.envelope);
+    if (const auto* why = std::get_if<carp::Refusal>(&decoded)) {
+        instance_->refuse(*why);
+        return {};
+    }
+    std::optional<carp::Refusal> why;
+    return perform(instance_->hear(std::get<carp::Advert>(decoded), packet.envelope.source, now, why));
+}
+
+Outgoing Node::due(Instant now) { return perform(instance_->take(carp::DeadlinePassed{}, now)); }
+
+Outgoing Node::tell(const carp::Event& event, Instant now) {
+    KOI_CHECK(!asleep_);
+    if (const auto* d = std::get_if<carp::Demoted>(&event)) demotion_ = d->demotion;
+    if (std::holds_alternative<carp::SteppedDown>(event)) stepped_down_ = true;
+    if (std::holds_alternative<carp::SteppedUp>(event)) stepped_down_ = false;
+    return is_running() ? perform(instance_->take(event, now)) : Outgoing{};
+}
+
+Outgoing Node::change(carp::Settings s, Instant now) {
+    settings_ = std::move(s);
+    return is_running() ? perform(instance_->change(settings_, now)) : Outgoing{};
+}
+
+Outgoing Node::wake(Instant now) {
+    asleep_ = false;
+    Outgoing all;
+    const auto waited = std::exchange(socket_, {});
+    for (const auto& packet : waited) append(all, arrive(packet, now));
+    if (is_running() && instance_->deadline() <= now) append(all, due(now));
+    return all;
+}
+
+void Node::kill() {
+    instance_.reset();
+    socket_.clear();
+    asleep_ = false;
+}
+
+void Node::sleep(bool keeps_socket) {
+    asleep_ = true;
+    keeps_socket_ = keeps_socket;
+}
+
+Outgoing Node::perform(const std::vector<carp::Deed>& deeds) {
+    Outgoing out;
+    for (const auto& deed : deeds) {
+        if (const auto* send = std::get_if<carp::Send>(&deed)) say(*send, out);
+        if (const auto* role = std::get_if<carp::RoleChanged>(&deed)) out.roles.push_back(*role);
+    }
+    return out;
+}
+
+void Node::say(const carp::Send& send, Outgoing& out) const {
+    static const IpAddress group_v4 = *IpAddress::parse("224.0.0.18"), group_v6 = *IpAddress::parse("ff02::12");
+    const auto bytes = carp::encode(send.advert);
+    for (int copy = 0; copy < send.copies; ++copy) {
+        out.packets.push_back({{*own_.v4, group_v4, 255}, {bytes.begin(), bytes.end()}});
+        if (own_.v6) out.packets.push_back({{*own_.v6, group_v6, 255}, {bytes.begin(), bytes.end()}});
+    }
+}
+
+}  // namespace koi::lab

@@ -1,0 +1,85 @@
+// tests/lab/node.h
+//
+// A machine of the simulated lab: a carp::Instance with its real bytes, and the fates a machine can meet. It does what
+// the speaker does with an Instance, in the same order: what waits in the socket is heard before the timer counts.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "carp/instance.h"
+
+namespace koi::lab {
+
+struct NodeSettings {
+    int advbase = 1;
+    int advskew = 0;
+    bool preempt = true;
+    Duration preempt_delay{};
+    std::string address{};  // default: 10.0.0.1, 10.0.0.2 ... in order of their coming
+    std::string v6{};       // default: none, and adverts go over IPv4 alone
+    std::string password = "koi-lab";
+};
+
+struct Packet {
+    carp::Envelope envelope;
+    std::vector<std::uint8_t> payload;
+};
+
+// Deeds, turned into what leaves the machine.
+struct Outgoing {
+    std::vector<Packet> packets;
+    std::vector<carp::RoleChanged> roles;
+};
+
+class Node {
+public:
+    Node(std::size_t place, std::string name, const NodeSettings&);
+
+    std::size_t place() const { return place_; }
+    const std::string& name() const { return name_; }
+    const carp::Settings& settings() const { return settings_; }
+
+    bool is_running() const { return instance_ != nullptr; }
+    bool is_awake() const { return is_running() && !asleep_; }
+    bool is_plugged() const { return plugged_; }
+    carp::Role role() const { return instance_ ? instance_->state().role : carp::Role::init; }
+    bool holds() const { return role() == carp::Role::master; }
+    Instant deadline() const { return is_awake() ? instance_->deadline() : Instant::max(); }
+    // Only while it runs.
+    const carp::State& state() const { return instance_->state(); }
+    const carp::Instance& instance() const { return *instance_; }
+
+    // Every deed of a node gives what leaves it.
+    Outgoing start(Instant now, std::uint64_t first_counter);
+    Outgoing arrive(const Packet&, Instant now);  // asleep: kept in the socket, or lost
+    Outgoing due(Instant now);
+    Outgoing tell(const carp::Event&, Instant now);  // not while it sleeps
+    Outgoing change(carp::Settings, Instant now);
+    Outgoing wake(Instant now);  // late timers and all
+    void kill();                 // a power cut: nothing is said, nothing is held
+    // keeps_socket: the process is stopped and its kernel goes on receiving; else the whole machine sleeps.
+    void sleep(bool keeps_socket);
+    void plug(bool in) { plugged_ = in; }
+
+private:
+    Outgoing perform(const std::vector<carp::Deed>&);
+    void say(const carp::Send&, Outgoing&) const;
+
+    std::size_t place_;
+    std::string name_;
+    carp::Settings settings_;
+    carp::OwnAddresses own_;
+    std::unique_ptr<carp::Instance> instance_;
+    Demotion demotion_ = *Demotion::of(0);
+    bool stepped_down_ = false;
+    bool plugged_ = true;
+    bool asleep_ = false;
+    bool keeps_socket_ = false;
+    std::deque<Packet> socket_;
+};
+
+}  // namespace koi::lab

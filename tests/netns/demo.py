@@ -1,0 +1,343 @@
+#!/usr/bin/python3
+"""The main job of Koi, shown: two directors, one address, three web servers, and a client that never stops asking.
+
+    ./dev demo          finds a kernel that has ip_vs and runs this file there
+
+Every step says what was done and what the client saw. Ends with a table; exit code 0 only if every step held.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from lab import Lab
+from processes import BUILD, Failed
+
+VIP = "10.77.0.100"
+COLUMNS = 100
+SKEW = {"lb1": 0, "lb2": 20}
+FAST_SKEW = {"lb1": 5, "lb2": 10}
+
+PICTURE = f"""\
+   client 10.77.0.1        asks http://{VIP}/ all the time
+      │
+   ───┴──────┬──────────────┬──────────────┬───────────┬───────────┬─────  one network
+             │              │              │           │           │
+      lb1 10.77.0.11   lb2 10.77.0.12     red        green        blue     web servers
+      koid, advskew 0  koid, advskew 20  10.77.0.21  10.77.0.22   10.77.0.23
+             └──────┬───────┘
+               {VIP}         held by one of the two: the master. Its kernel's IPVS hands each
+                                   connection to a web server, which answers the client directly (dr)."""
+
+
+class Step:
+    """One thing that is shown. `held` is decided at the end of its block, `figure` and `seen` go into the table."""
+
+    def __init__(self, number, title):
+        self.number, self.title = number, title
+        self.seen, self.figure, self.held = "not reached", "", False
+
+
+class Demo:
+    def __init__(self, lab):
+        self.lab, self.steps = lab, []
+        self.backends = {}
+        self.listed = {}  # backend name → weight, as the operator's file has it
+
+    # Telling
+
+    def line(self, text="", indent=0):
+        for row in textwrap.wrap(text, COLUMNS - indent) or [""]:
+            print(" " * indent + row, flush=True)
+
+    def tell(self, word, text):
+        when = time.monotonic() - self.lab.began
+        rows = textwrap.wrap(text, COLUMNS - 19)
+        print(f"  {when:6.2f} s  {word:<6} {rows[0]}", flush=True)
+        for row in rows[1:]:
+            print(" " * 18 + row, flush=True)
+        self.lab.say(f"{word}: {text}", "demo")
+
+    def did(self, text):
+        self.tell("did", text)
+
+    def saw(self, text):
+        self.tell("saw", text)
+
+    @contextlib.contextmanager
+    def step(self, title):
+        step = Step(len(self.steps) + 1, title)
+        self.steps.append(step)
+        print(f"\n{step.number}  {title}", flush=True)
+        step.seen = "it was not done"
+        yield step
+        step.held = True
+
+    def holds(self, condition, otherwise):
+        if not condition:
+            raise Failed(otherwise)
+
+    # The machines
+
+    def configuration(self, name, fast=False):
+        return {"carp": {"interface": "eth0", "advbase": 0 if fast else 1, "advskew": (FAST_SKEW if fast else SKEW)[name]},
+                "vips": [{"vhid": 51, "addresses": [VIP + "/24"]}],
+                "services": [{"name": "web", "at": VIP + ":80/tcp", "pool": "web", "scheduler": "wrr", "forward": "dr"}],
+                "pools": {"web": {"source": {"file": "{dir}/web.backends"}, "drain": "60s"}}}
+
+    def build(self):
+        lab = self.lab
+        self.client = lab.host("client", number=1)
+        self.directors = [lab.host(name, number=number) for name, number in (("lb1", 11), ("lb2", 12))]
+        self.lb1, self.lb2 = self.directors
+        for number, name in enumerate(("red", "green", "blue"), 21):
+            self.backends[name] = host = lab.host(name, number=number)
+            host.accept_direct(VIP)
+            lab.backend(host, name, f"tcp:{VIP}:80")
+
+    def start_koid(self, director, fast=False):
+        """What the operator does on each director: a file of backends, a configuration, and koid."""
+        director.sysctl("net.ipv4.vs.expire_nodest_conn", 1)
+        (director.folder / "koid").mkdir(exist_ok=True)
+        (director.folder / "koid/web.backends").write_text(self.list_text())
+        return self.lab.koid(director, self.configuration(director.name, fast))
+
+    def list_text(self):
+        return "".join(f"{self.backends[name].address()}:80 {weight}\n" for name, weight in self.listed.items())
+
+    def list_backends(self, **weights):
+        """Both directors get the same file, as a configuration management would do it. Returns when it was there."""
+        self.listed = weights
+        for director in self.directors:
+            if director.powered:
+                director.koid.write("web.backends", self.list_text())
+        return time.monotonic()
+
+    def weights(self, director):
+        """What stands in the kernel, by backend name: {"red": 1}."""
+        names = {host.address(): name for name, host in self.backends.items()}
+        service = director.koid.koi_json("show", "services")["services"][0]
+        return {names[one["backend"].rsplit(":", 1)[0]]: one["observed_weight"] for one in service["backends"]
+                if one["observed_weight"] is not None}
+
+    def watch(self):
+        return self.client.watch(VIP, 80, every_ms=10, timeout_ms=200)
+
+    def show_status(self, director):
+        text = director.koid.koi("status").stdout.rstrip()
+        print(f"\n     {director.name}# koi status\n", flush=True)
+        for row in text.splitlines():
+            print(f"     {row}" if len(row) <= COLUMNS - 5 else row, flush=True)
+
+
+def share(counts):
+    return " : ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def ms(seconds):
+    return f"{seconds * 1000:.0f} ms"
+
+
+# ---- The steps, in the order in which they are shown -----------------------------------------------------------------------
+
+
+def election(demo):
+    with demo.step("Two machines elect who holds the address") as step:
+        demo.listed = {"red": 1, "green": 1}
+        for director in demo.directors:
+            demo.start_koid(director)
+        ready = max(director.koid.wait_ready() for director in demo.directors)
+        demo.did(f"koid started on lb1 and lb2 (advbase 1: one advert a second); ready after {ms(ready)}")
+        demo.saw("both listen first: who starts must not take an address that somebody holds")
+        demo.lab.wait_until(lambda: demo.lab.master(VIP) != "nobody", 10, "somebody holds the address")
+        took = time.monotonic() - demo.lb1.koid.began
+        demo.holds(demo.lab.master(VIP) == "lb1", f"{demo.lab.master(VIP)} holds {VIP}, not lb1")
+        step.seen, step.figure = f"lb1 leads, {VIP} is there and only there", f"{took:.1f} s"
+        demo.saw(f"lb1 leads, because its advskew is smaller, and holds {VIP} {took:.1f} s after the start")
+        for director in demo.directors:
+            demo.show_status(director)
+
+
+def traffic(demo):
+    with demo.step("IPVS spreads live HTTP traffic over the web servers") as step:
+        answers = demo.client.ask(VIP, 80, 100)
+        demo.did(f"the client asked http://{VIP}/ 100 times, each time with a new connection")
+        demo.saw(f"answers: {share(answers)}")
+        step.seen, step.figure = "equal weights, equal shares", share(answers)
+        demo.holds(answers == {"red": 50, "green": 50}, f"the shares are not equal: {dict(answers)}")
+
+
+def backend_added(demo):
+    with demo.step("A web server is added: one more line in a file") as step:
+        watch = demo.watch()
+        demo.lab.run_for(0.4)
+        began = demo.list_backends(red=1, green=1, blue=1)
+        demo.did(f"echo '{demo.backends['blue'].address()}:80 1' >> web.backends")
+        demo.lab.run_for(0.6)
+        watch.end()
+        first = next((sent for sent, _, name in watch.seen if name == "blue"), None)
+        demo.holds(first is not None, "blue was never asked")
+        step.seen, step.figure = f"blue serves; {watch.failures} of {watch.probes} requests lost", ms(first - began)
+        demo.saw(f"blue answers {ms(first - began)} later; {watch.failures} of {watch.probes} requests were lost meanwhile")
+        demo.holds(watch.failures == 0, f"{watch.failures} requests were lost while a backend was added")
+
+
+def backend_weighted(demo):
+    with demo.step("A web server gets three times the weight") as step:
+        demo.list_backends(red=3, green=1, blue=1)
+        demo.did(f"sed -i 's/^{demo.backends['red'].address()}:80 1/{demo.backends['red'].address()}:80 3/' web.backends")
+        demo.lab.wait_until(lambda: demo.weights(demo.lb1).get("red") == 3, 5, "red has weight 3")
+        answers = demo.client.ask(VIP, 80, 100)
+        demo.saw(f"of 100 connections: {share(answers)}")
+        step.seen, step.figure = "shares follow the weights 3 : 1 : 1", share(answers)
+        demo.holds(abs(answers["red"] - 60) <= 2 and abs(answers["green"] - 20) <= 2 and sum(answers.values()) == 100
+                   and set(answers) == {"red", "green", "blue"}, f"that is not 3 : 1 : 1: {dict(answers)}")
+
+
+def backend_removed(demo):
+    with demo.step("A web server is removed while somebody is connected to it") as step:
+        line = long_connection(demo, "green")
+        demo.did("a client opened a connection to green and keeps it open")
+        watch = demo.watch()
+        demo.lab.run_for(0.2)
+        demo.list_backends(red=3, blue=1)
+        demo.did(f"sed -i '/^{demo.backends['green'].address()}:80/d' web.backends")
+        demo.lab.wait_until(lambda: demo.weights(demo.lb1).get("green") == 0, 5, "green takes no new connection")
+        since = time.monotonic()
+        demo.lab.run_for(0.4)
+        watch.end()
+        late = sum(1 for sent, _, name in watch.seen if name == "green" and sent > since)
+        demo.saw(f"green has weight 0: {late} new connections, and its old one still answers: \"{line.ask('still there?')}\"")
+        demo.holds(late == 0, f"green got {late} new connections after its removal")
+        demo.holds(line.ask("hello") == "green hello", "the old connection to green is broken")
+        line.close()
+        took = demo.lab.wait_until(lambda: "green" not in demo.weights(demo.lb1), 15, "green leaves the table", every=0.2)
+        demo.saw(f"the old connection ended; {took:.1f} s later green has left the table")
+        step.seen = f"its last connection finished; {watch.failures} of {watch.probes} requests lost"
+        step.figure = "0 new"
+        demo.holds(watch.failures == 0, f"{watch.failures} requests were lost while a backend was removed")
+
+
+def long_connection(demo, name):
+    for _ in range(12):
+        line = demo.client.connect(VIP, 80)
+        if line.ask("hello") == f"{name} hello":
+            return line
+        line.close()
+    raise Failed(f"twelve connections and none went to {name}")
+
+
+def power_cut(demo):
+    with demo.step("The power of lb1 is cut") as step:
+        dark = cut_power_of_lb1(demo)
+        step.seen, step.figure = "lb2 holds the address and serves", f"{dark:.2f} s dark"
+        demo.saw(f"lb2 waited three adverts, took {VIP} and serves; the client was without answer for {dark:.2f} s "
+                 f"(at most 3.2 s are allowed)")
+        demo.holds(dark <= 3.2, f"{dark:.2f} s dark are more than 3.2 s")
+
+
+def cut_power_of_lb1(demo):
+    watch = demo.watch()
+    demo.lab.run_for(0.5)
+    demo.lb1.kill_power()
+    demo.did("lb1's wire is dead and every program on it ended, without a word to anybody")
+    demo.lab.wait_until(lambda: demo.lab.master(VIP) == "lb2", 10, "lb2 takes over")
+    demo.lab.run_for(0.4)
+    watch.end()
+    demo.holds(watch.seen[-1][2] is not None, "lb2 holds the address but the client gets no answers")
+    return watch.longest_dark
+
+
+def old_one_back(demo):
+    with demo.step("lb1 is repaired and comes back") as step:
+        watch = demo.watch()
+        demo.lb1.power_on()
+        demo.start_koid(demo.lb1).wait_ready()
+        demo.did("lb1 booted and started koid")
+        demo.lab.wait_until(lambda: demo.lab.master(VIP) == "lb1", 10, "lb1 takes the address back")
+        demo.lab.run_for(0.4)
+        watch.end()
+        dark = watch.longest_dark
+        step.seen = f"lb1 leads again; {watch.failures} of {watch.probes} requests lost"
+        step.figure = f"{ms(dark)} dark"
+        demo.saw(f"lb1 heard lb2's advert, has the better claim and took over; the client was without answer for {ms(dark)} "
+                 f"({watch.failures} of {watch.probes} requests)")
+        demo.holds(dark <= 1, f"{dark:.2f} s dark are more than a moment")
+
+
+def fast(demo):
+    with demo.step("The same pair with adverts 50 and 25 times a second, and another power cut") as step:
+        for director in demo.directors:
+            director.koid.write_config(demo.configuration(director.name, fast=True))
+        for director in demo.directors:
+            director.koid.koi("reload")
+        demo.did("koi reload on both: advbase 0, advskew 5 on lb1 and 10 on lb2")
+        demo.lab.run_for(0.5)
+        demo.holds(demo.lab.master(VIP) == "lb1", f"after the reload {demo.lab.master(VIP)} holds the address")
+        dark = cut_power_of_lb1(demo)
+        step.seen, step.figure = "lb2 holds the address and serves", f"{ms(dark)} dark"
+        demo.saw(f"the client was without answer for {ms(dark)} (at most 250 ms are allowed)")
+        demo.holds(dark <= 0.25, f"{ms(dark)} dark are more than 250 ms")
+
+
+STEPS = (election, traffic, backend_added, backend_weighted, backend_removed, power_cut, old_one_back, fast)
+
+
+# ---- Around them -----------------------------------------------------------------------------------------------------------
+
+
+def kernel_sentence():
+    release = os.uname().release
+    guest = os.environ.get("KOI_GUEST")
+    if not guest:
+        return f"Linux {release}, the running kernel: it has ip_vs"
+    name = {"uml": "User Mode Linux", "qemu": "qemu"}.get(guest, guest)
+    because = os.environ.get("KOI_GUEST_BECAUSE", "")
+    return f"Linux {release} as a guest in {name}" + (f" ({because})" if because else "")
+
+
+def summary(demo):
+    print("\n" + "─" * COLUMNS)
+    print(f" {'':2} {'step':<44} {'figure':<29} {'':<10}")
+    for step in demo.steps:
+        verdict = "held" if step.held else "fell short"
+        print(f" {step.number:>2} {step.title[:60]:<62} {step.figure:<24} {verdict:>9}")
+    print("─" * COLUMNS)
+
+
+def main():
+    began = time.monotonic()
+    print("Koi in a laboratory: two directors, one address, three web servers\n")
+    print(f"   Kernel: {kernel_sentence()}\n")
+    print(PICTURE, flush=True)
+    with Lab() as lab:
+        demo = Demo(lab)
+        try:
+            demo.build()
+            for step in STEPS:
+                step(demo)
+        except Failed as problem:
+            demo.tell("fell short", str(problem))
+            lab.remember_logs()
+        summary(demo)
+        held = len(demo.steps) == len(STEPS) and all(step.held for step in demo.steps)
+        if not held:
+            print("\nWhat happened, in full:\n\n" + lab.transcript())
+    print(f"{'Every step held.' if held else 'Koi fell short.'} {time.monotonic() - began:.0f} s.", flush=True)
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(encoding="utf-8", errors="replace")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,55 @@
+"""The lab proves itself, without Koi: an election by ucarp, and a balanced service by ipvsadm."""
+
+from lab import story
+
+VIP = "10.77.0.100"
+
+
+@story(needs={"ucarp"}, timeout=60)
+def story_lab_elects(lab):
+    """Two ucarp nodes elect; when the master's power is cut, the other one takes over."""
+    left, right, client = lab.host("left"), lab.host("right"), lab.host("client")
+    lab.ucarp(left, VIP, advskew=0)
+    lab.wait_until(lambda: lab.master(VIP) == "left", 10, "left alone becomes master")
+    lab.ucarp(right, VIP, advskew=50)
+    lab.run_for(2)
+    lab.check(lab.master(VIP) == "left", "left stays master while right listens")
+
+    watch = client.watch(VIP, proto="ping", every_ms=20)
+    lab.run_for(0.5)
+    left.kill_power()
+    lab.wait_until(lambda: lab.master(VIP) == "right", 10, "right takes over")
+    lab.run_for(1)
+    watch.end()
+    lab.check(watch.answers[VIP] > 20, "the client was answered before and after")
+    lab.check(len(watch.darkness) == 1, "it was dark once")
+    lab.check(1.5 < watch.longest_dark < 7, "dark for about three adverts, as ucarp is known to be")
+
+
+@story(needs={"ip_vs", "ipvsadm"}, timeout=60)
+def story_lab_itself(lab):
+    """A NAT service made by hand with ipvsadm: the client's questions reach both backends."""
+    client = lab.host("client", number=1)
+    director = lab.host("director", number=10, wires=("front", "back"), forward=True)
+    backends = [lab.host(name, number=20 + n, wires="back", gateway=("10.78.0.10", "fd78::a"))
+                for n, name in enumerate(("red", "blue"))]
+    for backend in backends:
+        lab.backend(backend, backend.name, ("tcp", 80), ("udp", 53))
+
+    table = []
+    for vip, version in ((VIP, 4), ("fd77::64", 6)):
+        director.run(f"ip addr add {vip}/{24 if version == 4 else 64} dev eth0 {'nodad' if version == 6 else ''}")
+        for kind, port in (("t", 80), ("u", 53)):
+            place = f"[{vip}]:{port}" if version == 6 else f"{vip}:{port}"
+            table.append(f"-A -{kind} {place} -s rr")
+            for backend in backends:
+                real = backend.address("back", version)
+                table.append(f"-a -{kind} {place} -r {f'[{real}]' if version == 6 else real}:{port} -m")
+    director.run(["ipvsadm", "-R"], stdin="\n".join(table) + "\n")
+
+    for vip in (VIP, "fd77::64"):
+        for proto, port in (("tcp", 80), ("udp", 53)):
+            answers = client.ask(vip, port, 40, proto)
+            lab.check(answers == {"red": 20, "blue": 20}, f"{proto} to {vip} is shared in equal parts: {dict(answers)}")
+    line = client.connect(VIP, 80)
+    lab.check(line.ask("hello") in ("red hello", "blue hello"), "a long connection is answered")

@@ -1,0 +1,95 @@
+#include "supervisor/troubles.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace koi {
+namespace {
+
+const Vhid vhid = *Vhid::of(51);
+const Instant now{Duration(1h)};
+
+config::Config one_service() {
+    config::Config config;
+    config::VipGroup group;
+    group.carp.vhid = vhid;
+    config.vips.push_back(group);
+    discovery::PoolSettings pool;
+    pool.name = "web";
+    config.pools.push_back(pool);
+    config::Service service;
+    service.name = "web";
+    service.at = ipvs::Place{Protocol::tcp, *IpAddress::parse("192.0.2.10"), 80};
+    service.pool = "web";
+    config.services.push_back(service);
+    return config;
+}
+
+bool has(const std::vector<status::Trouble>& list, const std::string& what, const std::string& about = "") {
+    return std::ranges::any_of(list, [&](const auto& t) { return t.what == what && t.about == about; });
+}
+
+TEST(Troubles, ANodeWithNothingWrongHasNone) {
+    EXPECT_TRUE(troubles(one_service(), {}, {}, now).empty());
+}
+
+TEST(Troubles, AMissingDatapathIsATroubleOnlyWhereThereAreServices) {
+    Facts facts;
+    facts.datapath_missing = "the kernel has no IPVS; load it with: modprobe ip_vs";
+    EXPECT_TRUE(has(troubles(one_service(), facts, {}, now), "ipvs"));
+    EXPECT_TRUE(troubles(config::Config{}, facts, {}, now).empty());
+}
+
+TEST(Troubles, AFailingSourceIsAWarningWhileBackendsAreKnown) {
+    Facts facts;
+    facts.pools["web"].failure = "line 3: what is this";
+    auto list = troubles(one_service(), facts, {}, now);
+    ASSERT_TRUE(has(list, "source", "web"));
+    EXPECT_FALSE(list.front().warning) << "nothing is known, so nothing is served";
+    facts.pools["web"].members = discovery::Snapshot{{*Endpoint::parse("10.0.0.1:80"), *Weight::of(1)}};
+    EXPECT_TRUE(troubles(one_service(), facts, {}, now).front().warning);
+}
+
+TEST(Troubles, AServiceWithoutWeightIsATrouble) {
+    Facts facts;
+    facts.pools["web"].members = discovery::Snapshot{};
+    Desired desired;
+    desired.table[one_service().services.front().at] = {};
+    EXPECT_TRUE(has(troubles(one_service(), facts, desired, now), "service", "web"));
+}
+
+TEST(Troubles, AnAddressThatShouldBeHereAndIsNotIsATrouble) {
+    Facts facts;
+    link::VhidReport report;
+    report.vhid = vhid;
+    report.link_works = true;
+    report.role = carp::Role::master;
+    report.vips = {{{"eth0", *Prefix::parse("192.0.2.10/24")}, true, false, {}}};
+    facts.speaker = link::Report{};
+    facts.speaker->vhids = {report};
+    EXPECT_TRUE(has(troubles(one_service(), facts, {}, now), "address", "192.0.2.10"));
+    facts.speaker->vhids.front().vips.front().present = true;
+    EXPECT_TRUE(troubles(one_service(), facts, {}, now).empty());
+}
+
+TEST(Troubles, APeerWithTheSameClaimIsNamed) {
+    Facts facts;
+    facts.speaker = link::Report{};
+    facts.speaker->peers = {{vhid, *IpAddress::parse("10.0.0.2"), 0, carp::beat(*carp::Advbase::of(1), *carp::Advskew::of(0)), now}};
+    EXPECT_TRUE(has(troubles(one_service(), facts, {}, now), "tie", "51"));
+    facts.speaker->peers.front().beat += 1s;
+    EXPECT_FALSE(has(troubles(one_service(), facts, {}, now), "tie", "51"));
+}
+
+TEST(Troubles, WhatLastsKeepsItsBeginningAndErrorsComeFirst) {
+    const std::vector<status::Trouble> before = {{"source", "web", "old words", true, now - 10min}};
+    auto list = keep_since({{"source", "web", "new words", true, {}}, {"ipvs", "", "gone", false, {}}}, before, now);
+    ASSERT_EQ(list.size(), 2u);
+    EXPECT_EQ(list[0].what, "ipvs");
+    EXPECT_EQ(list[0].since, now);
+    EXPECT_EQ(list[1].since, now - 10min);
+}
+
+}  // namespace
+}  // namespace koi
