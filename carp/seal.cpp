@@ -1,8 +1,6 @@
 #include "carp/seal.h"
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/params.h>
+#include <gcrypt.h>
 
 #include <algorithm>
 
@@ -52,30 +50,45 @@ std::array<std::uint8_t, 8> big_endian(std::uint64_t counter) {
     return bytes;
 }
 
-// Looking an algorithm up costs more than using it, and it is always the same one.
-EVP_MAC* hmac_algorithm() {
-    static EVP_MAC* const found = EVP_MAC_fetch(nullptr, "HMAC", nullptr);
-    return found;
+// Once per process, unless somebody else has done it. Passwords here are short-lived copies of a file that root can read,
+// so locked memory would protect nothing.
+void wake_library() {
+    static const bool awake = [] {
+        if (gcry_control(GCRYCTL_INITIALIZATION_FINISHED_P)) return true;
+        const bool known = gcry_check_version(GCRYPT_VERSION) != nullptr;
+        gcry_control(GCRYCTL_DISABLE_SECMEM, 0);
+        gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
+        return known;
+    }();
+    KOI_CHECK(awake);
+}
+
+// In constant time: how far two digests agree must not show in how long it takes.
+bool equal(const Digest& a, const Digest& b) {
+    volatile std::uint8_t difference = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) difference = static_cast<std::uint8_t>(difference | (a[i] ^ b[i]));
+    return difference == 0;
 }
 
 }  // namespace
 
-void Hmac::Free::operator()(evp_mac_ctx_st* context) const noexcept { EVP_MAC_CTX_free(context); }
+void Hmac::Free::operator()(gcry_md_handle* context) const noexcept { gcry_md_close(context); }
 
-Hmac::Hmac(std::string_view key) : context_(EVP_MAC_CTX_new(hmac_algorithm())) {
-    char sha1[] = "SHA1";
-    const OSSL_PARAM settings[] = {OSSL_PARAM_construct_utf8_string("digest", sha1, 0), OSSL_PARAM_construct_end()};
-    const auto* bytes = reinterpret_cast<const unsigned char*>(key.data());
-    KOI_CHECK(context_ && EVP_MAC_init(context_.get(), bytes, key.size(), settings) == 1);
+Hmac::Hmac(std::string_view key) {
+    wake_library();
+    gcry_md_hd_t context = nullptr;
+    const auto opened = gcry_md_open(&context, GCRY_MD_SHA1, GCRY_MD_FLAG_HMAC);
+    context_.reset(context);
+    KOI_CHECK(opened == 0 && gcry_md_setkey(context, key.data(), key.size()) == 0);
 }
 
 Digest Hmac::of(std::initializer_list<Part> message) const {
-    Digest digest{};
-    std::size_t length = 0;
-    bool fine = EVP_MAC_init(context_.get(), nullptr, 0, nullptr) == 1;  // the same key again
-    for (const auto part : message) fine = fine && EVP_MAC_update(context_.get(), part.data(), part.size()) == 1;
-    fine = fine && EVP_MAC_final(context_.get(), digest.data(), &length, digest.size()) == 1;
-    KOI_CHECK(fine && length == digest.size());
+    gcry_md_reset(context_.get());  // keeps the key
+    for (const auto part : message) gcry_md_write(context_.get(), part.data(), part.size());
+    const unsigned char* read = gcry_md_read(context_.get(), GCRY_MD_SHA1);
+    KOI_CHECK(read);
+    Digest digest;
+    std::copy_n(read, digest.size(), digest.begin());
     return digest;
 }
 
@@ -102,7 +115,7 @@ Digest Seal::sign(std::uint64_t counter) const { return hmac_.of({messages_.fron
 bool Seal::accepts(const Advert& advert) const {
     return std::ranges::any_of(messages_, [&](const Message& message) {
         const Digest ours = hmac_.of({message, big_endian(advert.counter)});
-        return CRYPTO_memcmp(ours.data(), advert.digest.data(), ours.size()) == 0;
+        return equal(ours, advert.digest);
     });
 }
 

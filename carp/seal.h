@@ -1,7 +1,8 @@
 // carp/seal.h
 //
 // The HMAC-SHA-1 over version, type, vhid, addresses and counter (carp.md 2.2). It covers nothing else: not the skew,
-// not the source. Pure apart from OpenSSL's arithmetic. Comparison is in constant time.
+// not the source. Pure apart from libgcrypt's arithmetic: libsystemd brings that library along, while OpenSSL would
+// double the memory of a speaker. Comparison is in constant time.
 //
 //     message = 02 01 | vhid | IPv4 addresses ascending, once each | IPv6 addresses ascending, once each, scope bits of
 //               fe80:: zeroed | counter, 8 bytes big endian
@@ -21,7 +22,7 @@
 #include "carp/advert.h"
 #include "carp/settings.h"
 
-struct evp_mac_ctx_st;  // OpenSSL's EVP_MAC_CTX
+struct gcry_md_handle;  // libgcrypt's, behind gcry_md_hd_t
 
 namespace koi::carp {
 
@@ -35,9 +36,9 @@ public:
 
 private:
     struct Free {
-        void operator()(evp_mac_ctx_st*) const noexcept;
+        void operator()(gcry_md_handle*) const noexcept;
     };
-    std::unique_ptr<evp_mac_ctx_st, Free> context_;
+    std::unique_ptr<gcry_md_handle, Free> context_;
 };
 
 class Seal {

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "discovery/backend_list.h"
+#include "discovery/quote.h"
 
 namespace koi::discovery {
 
@@ -52,7 +53,6 @@ public:
         ++*this;
         return before;
     }
-    friend bool operator==(const CountingIterator& a, const CountingIterator& b) { return a.at_ == b.at_; }
     friend bool operator!=(const CountingIterator& a, const CountingIterator& b) { return a.at_ != b.at_; }
 
 private:
@@ -137,7 +137,7 @@ private:
         if (begin == std::string_view::npos) return "not JSON";
         auto rest = said.substr(begin + marker.size());
         if (const auto dash = rest.find(" - "); dash != std::string_view::npos) rest.remove_prefix(dash + 3);
-        return "not JSON: " + std::string(rest.substr(0, 160));
+        return "not JSON: " + clean(rest);
     }
 
     Progress& progress_;

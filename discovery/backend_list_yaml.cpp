@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "discovery/backend_list.h"
+#include "discovery/quote.h"
 
 namespace koi::discovery {
 
@@ -98,7 +99,7 @@ void read_yaml(std::string_view content, BackendList& list) {
     } catch (const Unreadable& found) {
         list.complain(found.spot, found.what);
     } catch (const YAML::Exception& e) {
-        list.complain(spot_of(e.mark), "not YAML: " + e.msg);
+        list.complain(spot_of(e.mark), "not YAML: " + clean(e.msg));
     }
 }
 

@@ -40,10 +40,10 @@ bool is_control(std::string_view c) {
 
 }  // namespace
 
-std::string shown(std::string_view text) {
-    std::string out = "\"";
+std::string clean(std::string_view text, std::size_t longest) {
+    std::string out;
     std::size_t at = 0;
-    while (at < text.size() && at < longest_quote) {
+    while (at < text.size() && at < longest) {
         const std::size_t length = character(text.substr(at));
         const auto c = text.substr(at, length == 0 ? 1 : length);
         if (length == 0 || is_control(c))
@@ -53,8 +53,10 @@ std::string shown(std::string_view text) {
         at += c.size();
     }
     if (at < text.size()) out += "...";
-    return out + "\"";
+    return out;
 }
+
+std::string shown(std::string_view text) { return '"' + clean(text, longest_quote) + '"'; }
 
 std::size_t find_broken_utf8(std::string_view text) {
     for (std::size_t at = 0; at < text.size();) {

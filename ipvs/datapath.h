@@ -28,7 +28,9 @@ public:
     // Carries all changes out, in order, in as few system calls as it can. One that fails does not stop the rest;
     // what was refused comes back. An Error means the engine could not be spoken to and the table must be read again.
     virtual Result<std::vector<Refused>> change(const std::vector<Change>&) = 0;
-    // May answer "surely the same" cheaply; false means: read() and see.
+    // A cheap look: true if everything that it can see is as in the table, foreign services included; any doubt is
+    // false, which means: read() and see. What it cannot see is in the engine's header, so read() all the same now
+    // and then.
     virtual bool looks_like(const Table&) { return false; }
 };
 

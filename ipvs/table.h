@@ -61,10 +61,10 @@ struct Backend {
     std::uint32_t lower_threshold = 0;
     Tunnel tunnel = Tunnel::ipip;   // tun only
     std::uint16_t tunnel_port = 0;  // gue only
-    std::uint16_t tunnel_flags =
-        0;  // gue and gre: 0x1 checksum, 0x2 remote checksum (gue); must match the backend's device
-    std::uint32_t nominal_weight =
-        0;  // what a drained backend would weigh; 0: not known. Only for its arrival, see diff.h
+    // gue and gre: 0x1 checksum, 0x2 remote checksum (gue). Must match the device on the backend.
+    std::uint16_t tunnel_flags = 0;
+    // What a drained backend would weigh; 0: not known. Only for its arrival, see diff.h.
+    std::uint32_t nominal_weight = 0;
     // The same if the kernel would do the same: what does not apply (a tunnel of a nat backend) and the nominal
     // weight, which cannot be read back, do not count.
     friend bool operator==(const Backend&, const Backend&);
@@ -80,7 +80,7 @@ struct Service {
     bool one_packet = false;
     friend bool operator==(const Service&, const Service&);  // without persistence the granularity does not count
 };
-std::string text(const Service&);              // "mh, mh-port, persistence 300 s, granularity 24"
+std::string text(const Service&);              // "mh (mh-port), persistence 300 s, granularity 24"
 constexpr std::uint8_t odd_granularity = 255;  // read only: a mask that is no prefix, or of length 0
 
 struct ServiceEntry {
@@ -90,8 +90,8 @@ struct ServiceEntry {
 };
 using Table = std::map<ServiceKey, ServiceEntry>;
 
-std::string print(
-    const Table&);  // one line a service, indented lines for its backends; for people, plans and golden files
+// One line a service, indented lines for its backends. For people, plans and golden files.
+std::string print(const Table&);
 
 // What the kernel counts. Totals since the entry was made; rates per second; copied by the kernel every 2 s.
 struct Traffic {

@@ -157,7 +157,9 @@ void Worker::take(const link::RoleTold& role) {
 }
 
 void Worker::take(const link::Report& report) {
-    if (!facts_.roles_known) dirty();
+    // A role reaches us before the report that shows it; what is said of it (STATUS=) must not stay behind.
+    const auto same_role = [](const auto& a, const auto& b) { return a.vhid == b.vhid && a.role == b.role; };
+    if (!facts_.speaker || !std::ranges::equal(facts_.speaker->vhids, report.vhids, same_role)) dirty();
     facts_.roles_known = true;
     for (const auto& vhid : report.vhids) {
         const auto count = vhid.counters.refused[static_cast<std::size_t>(carp::Refusal::wrong_digest)];

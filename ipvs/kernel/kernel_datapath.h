@@ -22,7 +22,9 @@ public:
     Result<Table> read() override;
     Result<Counters> counters() override;
     Result<std::vector<Refused>> change(const std::vector<Change>&) override;
-    bool looks_like(const Table&) override;  // /proc/net/ip_vs, a tenth of a dump's cost
+    // /proc/net/ip_vs, a tenth of a dump's cost. Blind for scheduler flags, thresholds, tunnels and engines
+    // (proc_table.h).
+    bool looks_like(const Table&) override;
 
 private:
     struct Inside;

@@ -36,8 +36,8 @@ public:
     static constexpr std::size_t longest_queue = 8u << 20;
     static constexpr std::size_t datagram = 32u << 10;
 
-    // Our end, and the end for a child (spawn() hands it over; close it here afterwards, or its end is never
-    // noticed).
+    // Our end, and the end for a child. Close that one after spawn() handed it over, or the child's end goes
+    // unnoticed.
     static Result<std::pair<Channel, Fd>> pair();
 
     // Takes over one end. `largest`: a larger message from the other end is refused and closes the channel.

@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "discovery/quote.h"
+#include "supervisor/config/yaml_trouble.h"
 
 namespace koi::config {
 
@@ -47,7 +48,7 @@ private:
             case Node::Kind::list: expand_list(node, path); break;
             case Node::Kind::map:
                 for (std::size_t i = 0; i < node.items.size(); ++i)
-                    expand(node.items[i], path + (path.empty() ? "" : ".") + node.keys[i].text.substr(0, 64));
+                    expand(node.items[i], path + (path.empty() ? "" : ".") + shown_key(node.keys[i].text));
                 break;
             case Node::Kind::nothing:
             case Node::Kind::scalar: break;

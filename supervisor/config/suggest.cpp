@@ -17,6 +17,9 @@ std::string folded(std::string_view word) {
     return out;
 }
 
+// How many mistakes a word of this length can bear and still be the same word.
+std::size_t mistakes_in(std::size_t length) { return length <= 3 ? 1 : length <= 7 ? 2 : 3; }
+
 }  // namespace
 
 std::size_t distance(std::string_view a, std::string_view b, std::size_t enough) {
@@ -39,13 +42,14 @@ std::size_t distance(std::string_view a, std::string_view b, std::size_t enough)
 std::string_view nearest(std::string_view word, const std::vector<std::string_view>& candidates) {
     if (word.empty() || word.size() > longest_word) return "";
     const std::string mine = folded(word);
-    std::size_t best = (mine.size() <= 3 ? 1u : mine.size() <= 7 ? 2u : 3u) + 1;
+    std::size_t best = longest_word;
     bool best_begins_alike = false;
     std::string_view found;
     for (const auto candidate : candidates) {
         if (candidate.empty() || candidate.size() > longest_word) continue;
         const std::string theirs = folded(candidate);
         const auto steps = distance(mine, theirs, best + 1);
+        if (steps > mistakes_in(std::min(mine.size(), theirs.size()))) continue;
         // The first letter is rarely the wrong one.
         const bool begins_alike = mine.front() == theirs.front();
         const bool nearer = steps < best || (steps == best && !found.empty() && begins_alike && !best_begins_alike);

@@ -141,9 +141,11 @@ YamlTrouble explain_yaml(std::string_view text, std::size_t at, const std::strin
         return {at, "a \":\" behind a list; an IPv6 address in brackets needs quotes: \"[2001:db8::10]:80\""};
     if (said == "unknown token" && at < text.size())
         return {at, "text cannot begin with \"" + std::string(1, text[at]) + "\"; put it in quotes"};
+    if (said.starts_with("unknown escape character"))
+        return {at, "an escape that YAML does not know; for a backslash in double quotes write \"\\\\\""};
     for (const auto& [theirs, ours] : phrases)
         if (said == theirs) return {at, std::string(ours)};
-    return {at, "not YAML: " + said};
+    return {at, "not YAML: " + discovery::clean(said)};
 }
 
 bool quote_is_closed(std::string_view text, std::size_t opening) {

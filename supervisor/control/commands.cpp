@@ -10,7 +10,7 @@ namespace {
 constexpr std::array<Command, 16> table = {{
     {"status", "", "one screen: what is wrong, then roles, vips, services and pools"},
     {"show", "PART", "a part of it: roles, vips, services, pools, sources, troubles or peers"},
-    {"plan", "[-c FILE]", "what applying FILE would change; exit 0: nothing, 2: changes, 1: cannot be used"},
+    {"plan", "[-c FILE]", "what applying FILE would change; exit 0: nothing, 2: there are changes"},
     {"events", "[-f] [-n N]", "what happened lately, and with -f what happens"},
     {"reload", "", "read the configuration again; returns when it is applied or refused"},
     {"step-down", "VHID", "leave the lead of a vhid politely and stay behind until step-up"},

@@ -7,8 +7,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <functional>
-#include <map>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "supervisor/control/commands.h"
 #include "supervisor/control/paths.h"
@@ -38,9 +39,9 @@ Screen screen(bool wants_colour) {
     return s;
 }
 
-std::string joined(std::span<const std::string_view> words) {
+std::string joined(const auto& words) {
     std::string out;
-    for (const auto word : words) out += (out.empty() ? "" : ", ") + std::string(word);
+    for (const auto& word : words) out += (out.empty() ? "" : ", ") + std::string(word);
     return out;
 }
 
@@ -69,10 +70,14 @@ public:
             return help_for(app_.get_subcommands().empty() ? nullptr : app_.get_subcommands().front());
         } catch (const CLI::Success& e) {
             return app_.exit(e);
+        } catch (const CLI::ExtrasError& e) {
+            if (!app_.get_subcommands().empty()) return complain(std::string(e.what()) + "; see: koi help", usage);
+            return complain("there is no command \"" + app_.remaining().front() + "\"; see: koi help", usage);
         } catch (const CLI::Error& e) {
             return complain(std::string(e.what()) + "; see: koi help", usage);
         }
         wish_.screen = screen(!no_colour_);
+        wish_.format = format_ == "json" ? Format::json : format_ == "yaml" ? Format::yaml : Format::text;
         const auto chosen = app_.get_subcommands();
         if (chosen.empty()) {
             std::fputs(help().c_str(), stderr);
@@ -86,16 +91,15 @@ private:
         const std::string word(command.word);
         CLI::App& sub = *app_.add_subcommand(word, std::string(command.help));
         if (!command.available) {
-            sub.allow_extras();
+            sub.set_help_flag();
+            sub.fallthrough(false)->prefix_command();  // whatever follows is not looked at
             return;
         }
         const auto takes = [&](std::initializer_list<const char*> words) {
             return std::ranges::find(words, word) != words.end();
         };
-        if (takes({"status", "show"}))
-            add_format(sub, {{"text", Format::text}, {"json", Format::json}, {"yaml", Format::yaml}});
-        if (takes({"plan", "events", "reload", "step-down", "step-up"}))
-            add_format(sub, {{"text", Format::text}, {"json", Format::json}});
+        if (takes({"status", "show"})) add_format(sub, {"text", "json", "yaml"});
+        if (takes({"plan", "events", "reload", "step-down", "step-up"})) add_format(sub, {"text", "json"});
         if (takes({"status", "show"}))
             sub.add_option("--watch", watch_seconds_, "again and again, every second or so many")
                 ->expected(0, 1)
@@ -117,10 +121,14 @@ private:
         if (word == "help") sub.add_option("COMMAND", help_word_, "whose options")->type_name("");
     }
 
-    void add_format(CLI::App& sub, const std::map<std::string, Format>& formats) {
-        sub.add_option("-o,--output", wish_.format, formats.contains("yaml") ? "text, json or yaml" : "text or json")
+    void add_format(CLI::App& sub, std::vector<std::string> formats) {
+        const auto is_known = [formats](const std::string& given) {
+            const bool known = std::ranges::find(formats, given) != formats.end();
+            return known ? "" : "there is no format \"" + given + "\"; use " + joined(formats);
+        };
+        sub.add_option("-o,--output", format_, joined(formats))
             ->type_name("FORMAT")
-            ->transform(CLI::CheckedTransformer(formats).description(""));
+            ->check(CLI::Validator(is_known, "", ""));
     }
 
     int perform(const std::string& word) {
@@ -166,7 +174,7 @@ private:
     Wish wish_;
     bool no_colour_ = false;
     double watch_seconds_ = 1;
-    std::string help_word_;
+    std::string format_ = "text", help_word_;
 };
 
 }  // namespace

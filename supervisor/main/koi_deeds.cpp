@@ -35,12 +35,15 @@ std::string text(const json& object, const char* name) {
     return object[name].get<std::string>();
 }
 
+// Complaints about a configuration, one a line, as koid -t prints them.
+void say_complaints(const Heard& heard) {
+    for (const json& complaint : member(heard.body, "complaints"))
+        std::fprintf(stderr, "%s\n", text(complaint, "text").c_str());
+}
+
 // An answer that says no: its sentence and the complaints that come with it.
 int refused(const Heard& heard) {
-    for (const json& complaint : member(heard.body, "complaints")) {
-        const std::string line = text(complaint, "text");
-        std::fprintf(stderr, "%s\n", line.c_str());
-    }
+    say_complaints(heard);
     const json sentence = member(heard.body, "error");
     complain(sentence.is_string() ? sentence.get<std::string>()
                                   : "koid answered with HTTP status " + std::to_string(heard.status));
@@ -60,7 +63,10 @@ std::string status_path(const Wish& wish) {
 // One look; on a watched terminal the new picture replaces the old one in place, without a flicker.
 int look(Client& client, const Wish& wish, bool in_place) {
     const auto heard = client.get(status_path(wish));
-    if (in_place) say("\033[H\033[J");
+    if (in_place) {
+        say("\033[H\033[J");
+        std::fflush(stdout);  // before a sentence on stderr
+    }
     if (!heard) return fail(heard.error());
     if (heard->status != 200) return refused(*heard);
     say(heard->body);
@@ -73,11 +79,18 @@ std::string event_line(const json& event, bool colour) {
     std::string what = text(event, "event");
     what.resize(std::max<std::size_t>(what.size(), 10), ' ');
     const std::string line = text(event, "time") + "  " + what + "  " + text(event, "sentence");
-    const int level = event.is_object()
-                          ? event.value("level", json(6)).is_number() ? event.value("level", json(6)).get<int>() : 6
+    const int level = event.is_object() && event.contains("level") && event["level"].is_number_integer()
+                          ? event["level"].get<int>()
                           : 6;
     if (!colour || level > 4) return line + "\n";
     return std::string(level <= 3 ? "\033[31m" : "\033[33m") + line + "\033[0m\n";
+}
+
+// The daemon reads the file itself, from its own working directory: it is told the absolute path.
+std::string plan_request(const std::string& file) {
+    std::error_code unknown;
+    const auto path = std::filesystem::absolute(file, unknown).string();
+    return json{{"configuration", unknown ? file : path}}.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 bool print_event(const Wish& wish, const std::string& line) {
@@ -105,11 +118,8 @@ int show(const Wish& wish) {
 
 int plan(const Wish& wish) {
     Client client(wish.socket);
-    const auto path =
-        wish.configuration.empty() ? std::string() : std::filesystem::absolute(wish.configuration).string();
-    const auto heard = path.empty() ? client.get("/v1/plan")
-                                    : client.post("/v1/plan", json{{"configuration", path}}.dump(
-                                                                  -1, ' ', false, json::error_handler_t::replace));
+    const auto heard = wish.configuration.empty() ? client.get("/v1/plan")
+                                                  : client.post("/v1/plan", plan_request(wish.configuration));
     if (!heard) return fail(heard.error());
     if (wish.format == Format::json) say(heard->body);
     if (heard->status != 200) return refused(*heard);
@@ -139,10 +149,7 @@ int reload(const Wish& wish) {
     if (!heard) return fail(heard.error());
     const json outcome = member(heard->body, "outcome"), file = member(heard->body, "configuration");
     if (wish.format == Format::json) say(heard->body);
-    for (const json& complaint : member(heard->body, "complaints")) {
-        const std::string line = text(complaint, "text");
-        std::fprintf(stderr, "%s\n", line.c_str());
-    }
+    say_complaints(*heard);
     const std::string name = file.is_string() ? file.get<std::string>() : "the configuration";
     if (outcome == "refused") {
         complain(name + " cannot be used; the running configuration stays");

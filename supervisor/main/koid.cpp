@@ -1,4 +1,5 @@
-// koid: the speaker. What needs the configuration's language (-t, -T) is the worker's program, which is started for it.
+// koid: the speaker. What needs the configuration's language (-t, -T) is the worker's program, which is started for
+// it.
 #include <getopt.h>
 #include <sys/stat.h>
 #include <unistd.h>

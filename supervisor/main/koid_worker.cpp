@@ -1,4 +1,5 @@
-// koid-worker: configuration, plan, virtual servers, status. Started by koid; `koid -t` and `koid -T` start it for a test.
+// koid-worker: configuration, plan, virtual servers, status. Started by koid; `koid -t` and `koid -T` start it for a
+// test.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>

@@ -108,8 +108,7 @@ void Holder::remove(const vip::Held& held) {
     present_.erase(held);
     recorded_.erase(held);
     timetable_.let_go(held);
-    const bool last = std::ranges::none_of(present_, [&](const auto& p) { return p.first.interface == held.interface; });
-    if (last) grounds_.erase(held.interface);
+    // The packet socket stays open: closing one waits some 30 ms for the kernel, and the bow-out comes after this.
 }
 
 bool Holder::record() {

@@ -25,21 +25,28 @@ std::uint64_t random_counter() {
     return n;
 }
 
+// ours: the vhid is one that this node serves.
 std::string sentence_for(carp::Refusal why, const std::string& who, const std::string& interface,
-                         std::optional<unsigned> vhid) {
+                         std::optional<unsigned> vhid, bool ours) {
     const std::string group = vhid ? "vhid " + std::to_string(*vhid) : "a vhid";
     switch (why) {
         case carp::Refusal::wrong_digest:
-            return who + " speaks for " + group + " with another password or another list of vips; make carp.key and "
-                         "`addresses` the same on all nodes";
+            return who + " speaks for " + group +
+                   " with another password or another list of vips; make carp.key and "
+                   "`addresses` the same on all nodes";
         case carp::Refusal::vrrp:
+            // Some VRRP routers (keepalived 2.2.7) fall silent while they hear CARP with their id.
             return who + " speaks VRRP on " + interface + " with id " + (vhid ? std::to_string(*vhid) : "?") +
-                   "; VRRP and CARP share protocol 112, so give Koi a vhid that no VRRP router there uses";
+                   (ours ? ", which is a vhid of ours; the two disturb each other, so give Koi a vhid that no VRRP "
+                           "router "
+                           "there uses"
+                         : ", which is no vhid of ours; the two do not disturb each other");
         case carp::Refusal::wrong_ttl:
             return "an advert from " + who + " crossed a router (its TTL is not 255), or is forged";
         case carp::Refusal::unknown_vhid: return who + " speaks for " + group + ", which this node does not serve";
         case carp::Refusal::own_echo:
-            return "our own advert came back on " + interface + "; look for a loop in the network, or another host with "
+            return "our own advert came back on " + interface +
+                   "; look for a loop in the network, or another host with "
                    "our address";
         case carp::Refusal::not_a_peer: return who + " speaks for " + group + " but is not among `peers`";
         case carp::Refusal::too_short:
@@ -49,8 +56,9 @@ std::string sentence_for(carp::Refusal why, const std::string& who, const std::s
     return "a packet from " + who + " on " + interface + " is no advert: " + std::string(to_string(why));
 }
 
-log::Level level_of(carp::Refusal why) {
-    return why == carp::Refusal::unknown_vhid || why == carp::Refusal::vrrp ? log::Level::notice : log::Level::warning;
+// Other groups on the same wire are no fault: that they are there is said, and not each minute.
+bool is_neighbourly(carp::Refusal why, bool ours) {
+    return why == carp::Refusal::unknown_vhid || (why == carp::Refusal::vrrp && !ours);
 }
 
 }  // namespace
@@ -71,7 +79,8 @@ Speaker::Speaker(Loop& loop, vip::KernelAddresses kernel, Notes notes, const Set
                .hopeless = [this](int code) { loop_.stop(code); }}) {}
 
 void Speaker::start() {
-    kernel_watch_ = loop_.on_io(kernel_.event_fd(), EPOLLIN, Priority::address, "kernel", [this](auto) { kernel_events(); });
+    kernel_watch_ =
+        loop_.on_io(kernel_.event_fd(), EPOLLIN, Priority::address, "kernel", [this](auto) { kernel_events(); });
     for (const int signal : {SIGTERM, SIGINT})
         signals_.push_back(loop_.on_signal(signal, Priority::facts, "stop", [this] { stop(); }));
     signals_.push_back(loop_.on_signal(SIGHUP, Priority::facts, "reload", [this] { worker_.send(link::Reload{}); }));
@@ -84,7 +93,8 @@ void Speaker::start() {
     worker_.start();
 }
 
-// ---- From the worker -------------------------------------------------------------------------------------------------
+// ---- From the worker
+// -------------------------------------------------------------------------------------------------
 
 void Speaker::heard(const link::Message& message) {
     if (const auto* settings = std::get_if<link::Settings>(&message)) {
@@ -110,8 +120,10 @@ void Speaker::heard(const link::Message& message) {
         status_ = say->status;
     } else if (const auto* reloading = std::get_if<link::Reloading>(&message)) {
         const auto now = static_cast<unsigned long long>(loop_.now().time_since_epoch().count());
-        if (reloading->begins) sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", now);
-        else if (ready_told_) sd_notify(0, "READY=1");
+        if (reloading->begins)
+            sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", now);
+        else if (ready_told_)
+            sd_notify(0, "READY=1");
     } else if (std::holds_alternative<link::Left>(message)) {
         if (stopping_) loop_.stop(0);
     }
@@ -128,12 +140,10 @@ Wire& Speaker::wire(const std::string& interface) {
     if (!here)
         here = std::make_unique<Wire>(
             loop_, interface,
-            Wire::Ears{.advert = [this, interface](const auto& advert, const auto& source) {
-                           advert_heard(interface, advert, source);
-                       },
-                       .refusal = [this, interface](auto why, const auto& source, auto vhid) {
-                           refused(interface, why, source, vhid);
-                       }});
+            Wire::Ears{.advert = [this, interface](const auto& advert,
+                                                   const auto& source) { advert_heard(interface, advert, source); },
+                       .refusal = [this, interface](auto why, const auto& source,
+                                                    auto vhid) { refused(interface, why, source, vhid); }});
     return *here;
 }
 
@@ -146,13 +156,14 @@ std::unique_ptr<Group> Speaker::make_group(const link::VhidSettings& settings) {
             .announce_again = [this](Group& g, const auto&) { holder_.announce_again(g.vhid(), loop_.now()); },
             .silent =
                 [this](Group& g, const std::string& because) {
-                    tell(log::Level::error, "advert", "adverts of vhid " + std::to_string(g.vhid().value()) +
-                                                          " cannot be sent: " + because,
+                    tell(log::Level::error, "advert",
+                         "adverts of vhid " + std::to_string(g.vhid().value()) + " cannot be sent: " + because,
                          {{"vhid", std::to_string(g.vhid().value())}});
                     // Later, because the group is in the middle of its deeds; and look() starts it again.
                     const Vhid vhid = g.vhid();
                     silent_timer_ = loop_.at(loop_.now(), Priority::carp, "silent", [this, vhid, because] {
-                        if (Group* silent = group(vhid)) silent->take(carp::LinkLost{"adverts cannot be sent: " + because});
+                        if (Group* silent = group(vhid))
+                            silent->take(carp::LinkLost{"adverts cannot be sent: " + because});
                         Loop::move(look_timer_, loop_.now() + 1s);
                     });
                 }},
@@ -199,7 +210,8 @@ void Speaker::apply(const link::Settings& settings) {
     settings_ = settings;
     settled_once_ = true;
     std::erase_if(wires_, [&](const auto& w) {
-        return std::ranges::none_of(groups_, [&](const auto& g) { return g.second->settings().carp.interface == w.first; });
+        return std::ranges::none_of(groups_,
+                                    [&](const auto& g) { return g.second->settings().carp.interface == w.first; });
     });
     look(first);
     if (first)
@@ -221,7 +233,8 @@ void Speaker::worker_gone(const std::string& because) {
     log::note(log::Level::error, "worker", because + "; adverts and forwarding go on, starting it again");
 }
 
-// ---- From the kernel ---------------------------------------------------------------------------------------------------
+// ---- From the kernel
+// ---------------------------------------------------------------------------------------------------
 
 void Speaker::kernel_events() {
     bool ground_changed = false;
@@ -263,7 +276,10 @@ void Speaker::look(bool resume) {
         const auto done = w->look(link ? *link : std::nullopt, *found, vips, global.contains(interface));
         if (!done) tell(log::Level::error, "link", done.error().story, {{"interface", interface}});
         if (worked != w->works())
-            tell(log::Level::notice, "link", interface + (w->works() ? " is up" : link && *link ? " is down" : " is gone"),
+            tell(log::Level::notice, "link",
+                 interface + (w->works()      ? " is up"
+                              : link && *link ? " is down"
+                                              : " is gone"),
                  {{"interface", interface}});
     }
     for (auto& [vhid, g] : groups_) g->look(resume);
@@ -271,7 +287,8 @@ void Speaker::look(bool resume) {
     report_soon();
 }
 
-// ---- From the groups -----------------------------------------------------------------------------------------------------
+// ---- From the groups
+// -----------------------------------------------------------------------------------------------------
 
 Group* Speaker::group(Vhid vhid) {
     const auto found = groups_.find(vhid);
@@ -291,27 +308,35 @@ void Speaker::refused(const std::string& interface, carp::Refusal why, const IpA
     Group* owner = nullptr;
     if (vhid)
         if (const auto number = Vhid::of(*vhid)) owner = group(*number);
-    if (owner && why == carp::Refusal::wrong_digest) owner = nullptr;  // the instance has counted it already
-    else if (owner && why == carp::Refusal::not_a_peer) owner = nullptr;
-    else if (owner) owner->refuse(why);
+    const bool ours = owner != nullptr;
+    if (owner && why == carp::Refusal::wrong_digest)
+        owner = nullptr;  // the instance has counted it already
+    else if (owner && why == carp::Refusal::not_a_peer)
+        owner = nullptr;
+    else if (owner)
+        owner->refuse(why);
     else
         for (auto& [number, g] : groups_)
             if (g->settings().carp.interface == interface) g->refuse(why);
 
-    auto& limit = refusal_limits_.try_emplace(why, 3, 60s).first->second;
+    const bool neighbourly = is_neighbourly(why, ours);
+    const auto limits = neighbourly ? log::RateLimit(1, 24h) : log::RateLimit(3, 60s);
+    auto& limit = refusal_limits_.try_emplace({why, ours}, limits).first->second;
     if (!limit.allows(loop_.now())) return;
-    std::string sentence = sentence_for(why, source.text(), interface, vhid);
-    if (limit.suppressed() > 0) sentence += " (" + std::to_string(limit.suppressed()) + " more like it were not logged)";
+    std::string sentence = sentence_for(why, source.text(), interface, vhid, ours);
+    if (limit.suppressed() > 0)
+        sentence += " (" + std::to_string(limit.suppressed()) + " more like it were not logged)";
     log::Fields fields = {{"reason", std::string(to_string(why))}, {"peer", source.text()}, {"interface", interface}};
     if (vhid) fields.emplace_back("vhid", std::to_string(*vhid));
-    tell(level_of(why), "advert_refused", sentence, fields);
+    tell(neighbourly ? log::Level::notice : log::Level::warning, "advert_refused", sentence, fields);
 }
 
 void Speaker::role_changed(Group& g, const carp::RoleChanged& change) {
     const Vhid vhid = g.vhid();
     if (change.from == carp::Role::master) holder_.want(vhid, {});
     tell(log::Level::notice, "role",
-         "vhid " + std::to_string(vhid.value()) + " is " + std::string(to_string(change.to)) + " now: " + change.because,
+         "vhid " + std::to_string(vhid.value()) + " is " + std::string(to_string(change.to)) +
+             " now: " + change.because,
          {{"vhid", std::to_string(vhid.value())},
           {"old", std::string(to_string(change.from))},
           {"new", std::string(to_string(change.to))},
@@ -331,7 +356,8 @@ void Speaker::hold_if_ready(Group& g) {
     report_soon();
 }
 
-// ---- By itself -------------------------------------------------------------------------------------------------------------
+// ---- By itself
+// -------------------------------------------------------------------------------------------------------------
 
 void Speaker::beat() {
     beat_timer_ = loop_.at(loop_.now() + 1s, Priority::facts, "beat", [this] { beat(); });
@@ -429,7 +455,8 @@ void Speaker::stop() {
     worker_.expect_end();
     worker_.send(link::Leave{});
     stop_timer_ = loop_.at(loop_.now() + leave_patience, Priority::facts, "leave", [this] {
-        log::note(log::Level::error, "stop", "the worker did not let go of the tables in time; see what is left with: ipvsadm -Ln");
+        log::note(log::Level::error, "stop",
+                  "the worker did not let go of the tables in time; see what is left with: ipvsadm -Ln");
         loop_.stop(1);
     });
 }
@@ -442,7 +469,9 @@ int run(const Setup& setup) {
         log::note(log::Level::error, "start", kernel.error().story);
         return 1;
     }
-    if (auto kept = keep_only({Capability::net_admin, Capability::net_raw}, false, {Capability::setuid, Capability::setgid, Capability::setpcap}); !kept) {
+    if (auto kept = keep_only({Capability::net_admin, Capability::net_raw}, false,
+                              {Capability::setuid, Capability::setgid, Capability::setpcap});
+        !kept) {
         log::note(log::Level::error, "start", "koid " + kept.error().story);
         return 1;
     }

@@ -6,9 +6,10 @@
 // The order of things (docs/design.md): becoming master: advert, then the worker's table, then addresses and their
 // announcement. Leaving: addresses, then the bow-out, then the table.
 //
-// A node that cannot serve says so. Its demotion is the sum, at most 240, of: what the worker finds; demote.link for each
-// other interface that is down; 240 without a worker for worker_grace (10 s); 240 for a minute after a table was not
-// ready within 2 s, or an address could not be taken, so that a peer leads and this node does not come back to fail again.
+// A node that cannot serve says so. Its demotion is the sum, at most 240, of: what the worker finds; demote.link for
+// each other interface that is down; 240 without a worker for worker_grace (10 s); 240 for a minute after a table was
+// not ready within 2 s, or an address could not be taken, so that a peer leads and this node does not come back to
+// fail again.
 #pragma once
 
 #include <map>
@@ -27,7 +28,7 @@
 namespace koi::speaker {
 
 struct Setup {
-    std::string configuration;      // path of the file; the worker reads it
+    std::string configuration;  // path of the file; the worker reads it
     std::string worker_program;
     std::string runtime_directory;  // exists and can be written
 };
@@ -84,7 +85,8 @@ private:
     std::optional<Instant> unready_until_;
     Duration worst_slip_{}, last_minute_slip_{};
     Instant slip_since_{};
-    std::map<carp::Refusal, log::RateLimit> refusal_limits_;
+    std::map<std::pair<carp::Refusal, bool>, log::RateLimit>
+        refusal_limits_;  // by reason, and whether the vhid is ours
     std::string status_;
 
     Watch kernel_watch_, beat_timer_, report_timer_, stop_timer_, look_timer_, silent_timer_;

@@ -1,7 +1,7 @@
 // supervisor/vip/address_set.h
 //
-// Addresses on interfaces, as a value; their difference. Pure. Only addresses named in `desired` or `owned` are ever
-// touched; everything else on the interface is foreign.
+// Addresses on interfaces, as a value; their difference. Pure. What is observed but not desired is removed, so
+// `observed` is only what is ours of what is there; everything else on an interface is foreign and never touched.
 #pragma once
 
 #include <map>
@@ -31,7 +31,9 @@ struct RemoveAddress {
 using AddressChange = std::variant<AddAddress, RemoveAddress>;
 
 // Removals come after additions of other addresses, but before the addition of the same address elsewhere: one
-// address on two interfaces, or twice with two lengths, must never be.
+// address on two interfaces, or twice with two lengths, must never be. Removals run backwards: of many addresses in
+// one network the kernel made the first the primary one, and taking the primary away each time costs it twenty times
+// as much.
 std::vector<AddressChange> diff(const std::set<Held>& observed, const std::set<Held>& desired);
 
 }  // namespace koi::vip

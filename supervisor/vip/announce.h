@@ -7,8 +7,7 @@
 //   2. from the beginning again whenever another master is heard for an address we hold, or the carrier comes back;
 //   3. once a minute while we hold it.
 //   4. ARP is sent as a request (Linux believes that at once) and as a reply whose target MAC is the sender's (for
-//   gear
-//      that wants replies).
+//      gear that wants replies).
 //
 // More than 50 addresses are announced in groups of 50 with a rest of 50 ms between them, one per millisecond.
 //

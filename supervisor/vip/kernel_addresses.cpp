@@ -26,8 +26,7 @@ const Header& header_of(nlmsghdr* message) {
     return *static_cast<const Header*>(nlmsg_data(message));
 }
 
-// ---- Interfaces
-// --------------------------------------------------------------------------------------------------------
+// ---- Interfaces ---------------------------------------------------------------------------------
 
 struct LinkFacts {
     Link link;
@@ -68,8 +67,7 @@ ifinfomsg link_header(unsigned index = 0) {
     return header;
 }
 
-// ---- Addresses
-// ---------------------------------------------------------------------------------------------------------
+// ---- Addresses ----------------------------------------------------------------------------------
 
 std::optional<IpAddress> address_of(nlattr* attribute) {
     if (!attribute) return std::nullopt;
@@ -87,8 +85,7 @@ std::optional<Numbered> read_address(nlmsghdr* message) {
     nlattr* found[IFA_MAX + 1];
     if (nlmsg_parse(message, sizeof(ifaddrmsg), found, IFA_MAX, nullptr) < 0) return std::nullopt;
     const auto& header = header_of<ifaddrmsg>(message);
-    // IFA_LOCAL is ours; IFA_ADDRESS the same, or the far end of a point-to-point link. IPv6 usually has only the
-    // latter.
+    // IFA_LOCAL is ours; IFA_ADDRESS the same, or the far end of a point-to-point link. IPv6 often has only this one.
     const auto address = address_of(found[IFA_LOCAL] ? found[IFA_LOCAL] : found[IFA_ADDRESS]);
     if (!address || header.ifa_prefixlen > address->full_length()) return std::nullopt;
     const std::uint32_t flags = found[IFA_FLAGS] ? nla_get_u32(found[IFA_FLAGS]) : header.ifa_flags;
@@ -270,8 +267,7 @@ Outcome KernelAddresses::remove(const Held& held) {
     return during(deed, told(held, done.error()));
 }
 
-// ---- Events
-// ------------------------------------------------------------------------------------------------------------
+// ---- Events -------------------------------------------------------------------------------------
 
 std::optional<KernelAddresses::Event> KernelAddresses::Inside::address_event(nlmsghdr* message) {
     const auto found = named(message);

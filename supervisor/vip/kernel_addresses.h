@@ -11,8 +11,8 @@
 //
 // Also the interfaces themselves: index, MAC, up, carrier, MTU. Truth is IFF_UP and IFF_LOWER_UP (ipvs.md 6.5).
 //
-// No call waits longer than a second for an answer of the kernel. Needs CAP_NET_ADMIN to change, nothing to read. All
-// of it concerns the network namespace in which open() was called.
+// No call waits longer than a second for a part of an answer. Needs CAP_NET_ADMIN to change, nothing to read. All of
+// it concerns the network namespace in which open() was called.
 #pragma once
 
 #include <array>
@@ -63,8 +63,7 @@ public:
     Result<std::vector<Link>> links();
     Result<std::optional<Link>> link(const std::string& interface);
 
-    // Never fails because it is there already. IPv6: an address that is there with another length keeps it; remove
-    // first.
+    // Never fails because it is there already. IPv6: one that is there with another length keeps it; remove it first.
     Outcome add(const Held&);
     Outcome remove(const Held&);  // an address that is not there is removed already
 

@@ -14,7 +14,8 @@ namespace koi::vip {
 namespace {
 
 constexpr timeval patience{1, 0};
-constexpr int most_events = 1024;  // in one turn, so that a storm of routes cannot hold up a timer
+constexpr int event_queue = 1 << 20;  // bytes, as the kernel counts them; nothing is taken until it is needed
+constexpr int most_events = 1024;     // in one turn, so that a storm of routes cannot hold up a timer
 
 struct Answer {
     const Rtnetlink::Each* each;
@@ -116,6 +117,8 @@ Result<Rtnetlink> Rtnetlink::for_events(std::span<const int> groups) {
     for (const int group : groups)
         if (const int e = nl_socket_add_memberships(socket->get(), group, 0); e < 0)
             return said("listening to rtnetlink", e);
+    // The usual queue holds some eighty events, too few for a hundred vips. Without privilege it stays as it is.
+    (void)::setsockopt(nl_socket_get_fd(socket->get()), SOL_SOCKET, SO_RCVBUFFORCE, &event_queue, sizeof event_queue);
     if (const int e = nl_socket_set_nonblocking(socket->get()); e < 0) return said("listening to rtnetlink", e);
     return Rtnetlink(std::move(*socket));
 }

@@ -4,8 +4,7 @@
 // is kernel_addresses.cpp. Not seen outside this folder.
 //
 // Promises: no request waits longer than a second for a part of its answer; after a wait in vain the socket is opened
-// anew, so that a late answer cannot be taken for the next one. An Error that comes from the kernel carries its
-// errno.
+// anew, so that a late answer cannot be taken for the next one. An Error from the kernel carries its errno.
 #pragma once
 
 #include <netlink/msg.h>

@@ -86,6 +86,7 @@ void Lab::start(Node& n) {
 void Lab::stop(Node& n) {
     happen(n, "stopped");
     carry_out(n, n.tell(carp::Stopped{}, now_));
+    look();  // it has left, and is still there
     n.kill();
     look();
 }

@@ -61,6 +61,8 @@ class Mouth:
             self.index = socket.if_nametoindex(interface)
             self.v4 = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)  # we make the IP header
             self.v6 = socket.socket(socket.AF_INET6, socket.SOCK_RAW, PROTOCOL)
+            self.frames = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            self.frames.bind((interface, IPV6))
         self.v4.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, struct.pack("=4s4si", bytes(4), bytes(4), self.index))
         self.v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, self.index)
 
@@ -71,7 +73,12 @@ class Mouth:
                              socket.inet_aton(source), socket.inet_aton(to))
         self.v4.sendto(header + payload, (to, 0))
 
-    def say_v6(self, payload, hops=255):
+    def say_v6(self, payload, hops=255, source=None):
+        if source:  # somebody else's, which the kernel would not send for us
+            head = struct.pack("!IHBB", 6 << 28, len(payload), PROTOCOL, hops)
+            addresses = socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, GROUP[6])
+            self.frames.send(bytes.fromhex("333300000012") + bytes(6) + struct.pack("!H", IPV6) + head + addresses + payload)
+            return
         self.v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, hops)
         self.v6.sendto(payload, (GROUP[6], 0, 0, self.index))
 

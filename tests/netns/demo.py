@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The main job of Koi, shown: two directors, one address, three web servers, and a client that never stops asking.
+"""The main job of Koi, shown: two directors, one address, three web servers, and a client that asks and asks.
 
     ./dev demo          finds a kernel that has ip_vs and runs this file there
 
@@ -12,13 +12,14 @@ import signal
 import sys
 import textwrap
 import time
+import traceback
 from pathlib import Path
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lab import Lab
-from processes import BUILD, Failed
+from processes import Failed
 
 VIP = "10.77.0.100"
 COLUMNS = 100
@@ -26,23 +27,23 @@ SKEW = {"lb1": 0, "lb2": 20}
 FAST_SKEW = {"lb1": 5, "lb2": 10}
 
 PICTURE = f"""\
-   client 10.77.0.1        asks http://{VIP}/ all the time
-      │
-   ───┴──────┬──────────────┬──────────────┬───────────┬───────────┬─────  one network
-             │              │              │           │           │
-      lb1 10.77.0.11   lb2 10.77.0.12     red        green        blue     web servers
-      koid, advskew 0  koid, advskew 20  10.77.0.21  10.77.0.22   10.77.0.23
-             └──────┬───────┘
-               {VIP}         held by one of the two: the master. Its kernel's IPVS hands each
-                                   connection to a web server, which answers the client directly (dr)."""
+  client 10.77.0.1     asks http://{VIP}/ again and again
+         │
+  ───────┴─┬─────────────────┬────────────────┬────────────┬────────────┬───────  one network
+           │                 │                │            │            │
+    lb1 10.77.0.11    lb2 10.77.0.12         red         green        blue        web servers
+    koid, advskew 0   koid, advskew 20   10.77.0.21   10.77.0.22   10.77.0.23
+           └────────┬────────┘
+              {VIP}      One of the two holds this address: the master. Its IPVS hands every
+                               connection to a web server, which answers the client directly (dr)."""
 
 
 class Step:
-    """One thing that is shown. `held` is decided at the end of its block, `figure` and `seen` go into the table."""
+    """One thing that is shown. `name`, `seen`, `figure` and `held` make its row in the table."""
 
-    def __init__(self, number, title):
-        self.number, self.title = number, title
-        self.seen, self.figure, self.held = "not reached", "", False
+    def __init__(self, number, title, name):
+        self.number, self.title, self.name = number, title, name
+        self.seen, self.figure, self.held = "", "", False
 
 
 class Demo:
@@ -53,16 +54,12 @@ class Demo:
 
     # Telling
 
-    def line(self, text="", indent=0):
-        for row in textwrap.wrap(text, COLUMNS - indent) or [""]:
-            print(" " * indent + row, flush=True)
-
     def tell(self, word, text):
         when = time.monotonic() - self.lab.began
         rows = textwrap.wrap(text, COLUMNS - 19)
-        print(f"  {when:6.2f} s  {word:<6} {rows[0]}", flush=True)
+        print(f"  {when:6.2f} s  {word:<5} {rows[0]}", flush=True)
         for row in rows[1:]:
-            print(" " * 18 + row, flush=True)
+            print(" " * 17 + row, flush=True)
         self.lab.say(f"{word}: {text}", "demo")
 
     def did(self, text):
@@ -71,12 +68,14 @@ class Demo:
     def saw(self, text):
         self.tell("saw", text)
 
+    def why(self, text):
+        self.tell("why", text)
+
     @contextlib.contextmanager
-    def step(self, title):
-        step = Step(len(self.steps) + 1, title)
+    def step(self, title, name):
+        step = Step(len(self.steps) + 1, title, name)
         self.steps.append(step)
-        print(f"\n{step.number}  {title}", flush=True)
-        step.seen = "it was not done"
+        print(f"\n{step.number}  {title}\n", flush=True)
         yield step
         step.held = True
 
@@ -132,50 +131,57 @@ class Demo:
 
     def show_status(self, director):
         text = director.koid.koi("status").stdout.rstrip()
-        print(f"\n     {director.name}# koi status\n", flush=True)
-        for row in text.splitlines():
-            print(f"     {row}" if len(row) <= COLUMNS - 5 else row, flush=True)
+        print(f"\n{director.name}# koi status\n{text}\n", flush=True)
 
 
 def share(counts):
-    return " : ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def figures(counts):
+    return " : ".join(str(count) for count in sorted(counts.values(), reverse=True))
 
 
 def ms(seconds):
     return f"{seconds * 1000:.0f} ms"
 
 
+def lost(watch):
+    return f"{watch.failures} of {watch.probes} requests lost"
+
+
 # ---- The steps, in the order in which they are shown -----------------------------------------------------------------------
 
 
 def election(demo):
-    with demo.step("Two machines elect who holds the address") as step:
+    with demo.step("Two machines elect who holds the address", "election and VIP") as step:
         demo.listed = {"red": 1, "green": 1}
         for director in demo.directors:
             demo.start_koid(director)
         ready = max(director.koid.wait_ready() for director in demo.directors)
-        demo.did(f"koid started on lb1 and lb2 (advbase 1: one advert a second); ready after {ms(ready)}")
-        demo.saw("both listen first: who starts must not take an address that somebody holds")
+        demo.did(f"koid started on lb1 and lb2 (advbase 1: an advert a second); both ready after {ms(ready)}")
+        demo.why("who starts listens for three adverts first, so that it never takes an address that somebody holds")
         demo.lab.wait_until(lambda: demo.lab.master(VIP) != "nobody", 10, "somebody holds the address")
         took = time.monotonic() - demo.lb1.koid.began
         demo.holds(demo.lab.master(VIP) == "lb1", f"{demo.lab.master(VIP)} holds {VIP}, not lb1")
-        step.seen, step.figure = f"lb1 leads, {VIP} is there and only there", f"{took:.1f} s"
-        demo.saw(f"lb1 leads, because its advskew is smaller, and holds {VIP} {took:.1f} s after the start")
+        step.seen, step.figure = f"lb1 leads and holds {VIP}, lb2 stands by", f"after {took:.1f} s"
+        demo.saw(f"lb1 has the smaller advskew: it leads and holds {VIP}, {took:.1f} s after its start")
+        demo.lab.run_for(0.1)  # until the address is in lb1's own report
         for director in demo.directors:
             demo.show_status(director)
 
 
 def traffic(demo):
-    with demo.step("IPVS spreads live HTTP traffic over the web servers") as step:
+    with demo.step("IPVS spreads live HTTP traffic over the web servers", "IPVS, HTTP traffic") as step:
         answers = demo.client.ask(VIP, 80, 100)
         demo.did(f"the client asked http://{VIP}/ 100 times, each time with a new connection")
         demo.saw(f"answers: {share(answers)}")
-        step.seen, step.figure = "equal weights, equal shares", share(answers)
+        step.seen, step.figure = "red and green have equal weights", figures(answers)
         demo.holds(answers == {"red": 50, "green": 50}, f"the shares are not equal: {dict(answers)}")
 
 
 def backend_added(demo):
-    with demo.step("A web server is added: one more line in a file") as step:
+    with demo.step("A web server is added: one more line in a file", "backend added") as step:
         watch = demo.watch()
         demo.lab.run_for(0.4)
         began = demo.list_backends(red=1, green=1, blue=1)
@@ -184,25 +190,25 @@ def backend_added(demo):
         watch.end()
         first = next((sent for sent, _, name in watch.seen if name == "blue"), None)
         demo.holds(first is not None, "blue was never asked")
-        step.seen, step.figure = f"blue serves; {watch.failures} of {watch.probes} requests lost", ms(first - began)
-        demo.saw(f"blue answers {ms(first - began)} later; {watch.failures} of {watch.probes} requests were lost meanwhile")
-        demo.holds(watch.failures == 0, f"{watch.failures} requests were lost while a backend was added")
+        step.seen, step.figure = f"blue serves; {lost(watch)}", f"after {ms(first - began)}"
+        demo.saw(f"blue is asked {ms(first - began)} later; {lost(watch)} meanwhile")
+        demo.holds(watch.failures == 0, f"{lost(watch)} while a backend was added")
 
 
 def backend_weighted(demo):
-    with demo.step("A web server gets three times the weight") as step:
+    with demo.step("A web server gets three times the weight", "backend re-weighted") as step:
         demo.list_backends(red=3, green=1, blue=1)
         demo.did(f"sed -i 's/^{demo.backends['red'].address()}:80 1/{demo.backends['red'].address()}:80 3/' web.backends")
         demo.lab.wait_until(lambda: demo.weights(demo.lb1).get("red") == 3, 5, "red has weight 3")
         answers = demo.client.ask(VIP, 80, 100)
         demo.saw(f"of 100 connections: {share(answers)}")
-        step.seen, step.figure = "shares follow the weights 3 : 1 : 1", share(answers)
+        step.seen, step.figure = "shares follow the weights 3 : 1 : 1", figures(answers)
         demo.holds(abs(answers["red"] - 60) <= 2 and abs(answers["green"] - 20) <= 2 and sum(answers.values()) == 100
                    and set(answers) == {"red", "green", "blue"}, f"that is not 3 : 1 : 1: {dict(answers)}")
 
 
 def backend_removed(demo):
-    with demo.step("A web server is removed while somebody is connected to it") as step:
+    with demo.step("A web server is removed while somebody is connected to it", "backend removed") as step:
         line = long_connection(demo, "green")
         demo.did("a client opened a connection to green and keeps it open")
         watch = demo.watch()
@@ -214,15 +220,15 @@ def backend_removed(demo):
         demo.lab.run_for(0.4)
         watch.end()
         late = sum(1 for sent, _, name in watch.seen if name == "green" and sent > since)
-        demo.saw(f"green has weight 0: {late} new connections, and its old one still answers: \"{line.ask('still there?')}\"")
+        demo.saw(f"green has weight 0 and {late} new connections; its old one is still answered: "
+                 f"\"{line.ask('still there?')}\"")
         demo.holds(late == 0, f"green got {late} new connections after its removal")
         demo.holds(line.ask("hello") == "green hello", "the old connection to green is broken")
         line.close()
         took = demo.lab.wait_until(lambda: "green" not in demo.weights(demo.lb1), 15, "green leaves the table", every=0.2)
-        demo.saw(f"the old connection ended; {took:.1f} s later green has left the table")
-        step.seen = f"its last connection finished; {watch.failures} of {watch.probes} requests lost"
-        step.figure = "0 new"
-        demo.holds(watch.failures == 0, f"{watch.failures} requests were lost while a backend was removed")
+        demo.saw(f"the old connection ended, and {took:.1f} s later green has left the table; {lost(watch)}")
+        step.seen, step.figure = f"its old connection finished; {lost(watch)}", f"{late} new"
+        demo.holds(watch.failures == 0, f"{lost(watch)} while a backend was removed")
 
 
 def long_connection(demo, name):
@@ -235,12 +241,12 @@ def long_connection(demo, name):
 
 
 def power_cut(demo):
-    with demo.step("The power of lb1 is cut") as step:
+    with demo.step("The power of lb1 is cut", "power of lb1 cut") as step:
         dark = cut_power_of_lb1(demo)
-        step.seen, step.figure = "lb2 holds the address and serves", f"{dark:.2f} s dark"
-        demo.saw(f"lb2 waited three adverts, took {VIP} and serves; the client was without answer for {dark:.2f} s "
-                 f"(at most 3.2 s are allowed)")
-        demo.holds(dark <= 3.2, f"{dark:.2f} s dark are more than 3.2 s")
+        step.seen, step.figure = f"lb2 holds {VIP} and serves", f"dark {dark:.2f} s"
+        demo.saw(f"lb2 missed three adverts, made the virtual server, took {VIP}, told the neighbours, and serves")
+        demo.saw(f"dark for {dark:.2f} s, from the client's last answer to its next (at most 3.2 s are allowed)")
+        demo.holds(dark <= 3.2, f"dark for {dark:.2f} s, more than 3.2 s")
 
 
 def cut_power_of_lb1(demo):
@@ -256,7 +262,7 @@ def cut_power_of_lb1(demo):
 
 
 def old_one_back(demo):
-    with demo.step("lb1 is repaired and comes back") as step:
+    with demo.step("lb1 is repaired and comes back", "lb1 back") as step:
         watch = demo.watch()
         demo.lb1.power_on()
         demo.start_koid(demo.lb1).wait_ready()
@@ -265,29 +271,27 @@ def old_one_back(demo):
         demo.lab.run_for(0.4)
         watch.end()
         dark = watch.longest_dark
-        step.seen = f"lb1 leads again; {watch.failures} of {watch.probes} requests lost"
-        step.figure = f"{ms(dark)} dark"
-        demo.saw(f"lb1 heard lb2's advert, has the better claim and took over; the client was without answer for {ms(dark)} "
-                 f"({watch.failures} of {watch.probes} requests)")
-        demo.holds(dark <= 1, f"{dark:.2f} s dark are more than a moment")
+        step.seen, step.figure = f"lb1 leads again; {lost(watch)}", f"dark {ms(dark)}"
+        demo.saw(f"lb1 heard lb2's advert, has the better claim and took over: dark for {ms(dark)}, {lost(watch)}")
+        demo.holds(dark <= 1, f"dark for {dark:.2f} s, which is more than a moment")
 
 
-def fast(demo):
-    with demo.step("The same pair with adverts 50 and 25 times a second, and another power cut") as step:
+def in_a_hurry(demo):
+    with demo.step("The same pair in a hurry: adverts every 20 ms, and another power cut", "power cut, advbase 0") as step:
         for director in demo.directors:
             director.koid.write_config(demo.configuration(director.name, fast=True))
         for director in demo.directors:
             director.koid.koi("reload")
-        demo.did("koi reload on both: advbase 0, advskew 5 on lb1 and 10 on lb2")
+        demo.did(f"koi reload on both, with advbase 0 and advskew {FAST_SKEW['lb1']} on lb1, {FAST_SKEW['lb2']} on lb2")
         demo.lab.run_for(0.5)
         demo.holds(demo.lab.master(VIP) == "lb1", f"after the reload {demo.lab.master(VIP)} holds the address")
         dark = cut_power_of_lb1(demo)
-        step.seen, step.figure = "lb2 holds the address and serves", f"{ms(dark)} dark"
-        demo.saw(f"the client was without answer for {ms(dark)} (at most 250 ms are allowed)")
-        demo.holds(dark <= 0.25, f"{ms(dark)} dark are more than 250 ms")
+        step.seen, step.figure = f"lb2 holds {VIP} and serves", f"dark {ms(dark)}"
+        demo.saw(f"lb2 serves; dark for {ms(dark)} (at most 250 ms are allowed)")
+        demo.holds(dark <= 0.25, f"dark for {ms(dark)}, more than 250 ms")
 
 
-STEPS = (election, traffic, backend_added, backend_weighted, backend_removed, power_cut, old_one_back, fast)
+STEPS = (election, traffic, backend_added, backend_weighted, backend_removed, power_cut, old_one_back, in_a_hurry)
 
 
 # ---- Around them -----------------------------------------------------------------------------------------------------------
@@ -299,38 +303,48 @@ def kernel_sentence():
     if not guest:
         return f"Linux {release}, the running kernel: it has ip_vs"
     name = {"uml": "User Mode Linux", "qemu": "qemu"}.get(guest, guest)
-    because = os.environ.get("KOI_GUEST_BECAUSE", "")
-    return f"Linux {release} as a guest in {name}" + (f" ({because})" if because else "")
+    because = os.environ.get("KOI_GUEST_BECAUSE", "").removeprefix("native: ")
+    return f"Linux {release} as a guest in {name}" + (f", because {because}" if because else "")
 
 
 def summary(demo):
+    def row(number, name, seen, figure, verdict):
+        print(f"{number:>2}  {name:<21} {seen:<48} {figure:<14} {verdict}")
     print("\n" + "─" * COLUMNS)
-    print(f" {'':2} {'step':<44} {'figure':<29} {'':<10}")
+    row("", "step", "what was seen", "figure", "")
     for step in demo.steps:
-        verdict = "held" if step.held else "fell short"
-        print(f" {step.number:>2} {step.title[:60]:<62} {step.figure:<24} {verdict:>9}")
+        row(step.number, step.name, step.seen, step.figure, "held" if step.held else "fell short")
     print("─" * COLUMNS)
+
+
+def run(demo):
+    """All steps; the first that falls short ends it."""
+    try:
+        demo.build()
+        for step in STEPS:
+            step(demo)
+        return True
+    except Failed as problem:
+        demo.tell("fell", f"short: {problem}")
+    except Exception:
+        demo.lab.note(["", traceback.format_exc()])
+        demo.tell("fell", "short: something unforeseen happened; see the end")
+    demo.lab.remember_logs()
+    return False
 
 
 def main():
     began = time.monotonic()
     print("Koi in a laboratory: two directors, one address, three web servers\n")
-    print(f"   Kernel: {kernel_sentence()}\n")
+    print("\n".join(textwrap.wrap("Kernel: " + kernel_sentence(), COLUMNS)) + "\n")
     print(PICTURE, flush=True)
     with Lab() as lab:
         demo = Demo(lab)
-        try:
-            demo.build()
-            for step in STEPS:
-                step(demo)
-        except Failed as problem:
-            demo.tell("fell short", str(problem))
-            lab.remember_logs()
+        held = run(demo)
         summary(demo)
-        held = len(demo.steps) == len(STEPS) and all(step.held for step in demo.steps)
         if not held:
-            print("\nWhat happened, in full:\n\n" + lab.transcript())
-    print(f"{'Every step held.' if held else 'Koi fell short.'} {time.monotonic() - began:.0f} s.", flush=True)
+            print("\nWhat happened, in full:\n\n" + lab.transcript() + "\n")
+    print(f"{'Every step held' if held else 'Koi fell short'}, in {time.monotonic() - began:.0f} s.", flush=True)
     return 0 if held else 1
 
 

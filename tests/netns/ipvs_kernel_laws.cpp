@@ -1,7 +1,9 @@
 // The laws of a datapath, held against the kernel's ip_vs, and what only the kernel can do wrong. Run as root on a
 // kernel with ip_vs (tests/netns/engine/run -- build/ipvs_kernel_laws). Every test has a network namespace of its
 // own; what stands in it is forgotten with it. Without root or ip_vs it says so and exits with 77.
+#include <fcntl.h>
 #include <grp.h>
+#include <linux/filter.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -12,6 +14,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -210,7 +213,7 @@ TEST_F(KernelDatapathTest, TheEngineInMemoryAnswersLikeTheKernel) {
     InKernel engine;
     MemoryDatapath memory;
     memory.available.erase("twos");
-    for (unsigned seed = 0; seed < 300; ++seed) {
+    for (unsigned seed = 0; seed < 150; ++seed) {
         std::mt19937 source(seed);
         Dice dice(source);
         std::vector<Change> changes;
@@ -274,6 +277,76 @@ TEST_F(KernelDatapathTest, WithoutThePrivilegeItSaysWhichOne) {
     int status = 0;
     ASSERT_EQ(waitpid(child, &status, 0), child);
     EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+// ---- when answers do not come ----
+
+std::set<int> open_descriptors() {
+    std::set<int> all;
+    for (int fd = 3; fd < 256; ++fd)
+        if (fcntl(fd, F_GETFD) >= 0) all.insert(fd);
+    return all;
+}
+
+// A datapath and the descriptor of its socket, so that a test can spoil it.
+struct Spoilt {
+    std::set<int> before = open_descriptors();
+    std::unique_ptr<KernelDatapath> kernel = opened();
+    int fd = -1;
+    Spoilt() {
+        for (const int one : open_descriptors())
+            if (!before.contains(one)) fd = one;
+    }
+};
+
+TEST_F(KernelDatapathTest, LostAnswersAreNoticedAndTheNextCallIsFine) {
+    enter_new_namespace();
+    Spoilt spoilt;
+    const int tiny = 1;
+    ASSERT_EQ(setsockopt(spoilt.fd, SOL_SOCKET, SO_RCVBUF, &tiny, sizeof tiny), 0);
+    std::vector<Change> changes{AddService{web, {}}};
+    for (unsigned n = 0; n < 200; ++n) changes.push_back(AddBackend{tcp("192.0.2.2", 80), at("10.0.0.7", 80), {}});
+    const auto refused = spoilt.kernel->change(changes);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ENOBUFS);
+    EXPECT_THAT(refused.error().story,
+                HasSubstr("changing the virtual server table: the kernel's answers were lost"));
+    const auto table = spoilt.kernel->read();
+    ASSERT_TRUE(table) << table.error().story;
+    EXPECT_TRUE(table->contains(web));  // the requests were carried out all the same
+}
+
+TEST_F(KernelDatapathTest, ASilentKernelIsGivenUpAfterTwoSeconds) {
+    enter_new_namespace();
+    Spoilt spoilt;
+    sock_filter nothing{.code = BPF_RET | BPF_K, .jt = 0, .jf = 0, .k = 0};
+    const sock_fprog deaf{.len = 1, .filter = &nothing};
+    ASSERT_EQ(setsockopt(spoilt.fd, SOL_SOCKET, SO_ATTACH_FILTER, &deaf, sizeof deaf), 0);
+    const auto begin = std::chrono::steady_clock::now();
+    const auto refused = spoilt.kernel->change({AddService{web, {}}});
+    const auto took = std::chrono::steady_clock::now() - begin;
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ETIMEDOUT);
+    EXPECT_GE(took, std::chrono::milliseconds(1900));
+    EXPECT_LE(took, std::chrono::seconds(8));
+    const auto table = spoilt.kernel->read();
+    ASSERT_TRUE(table) << table.error().story;
+    EXPECT_TRUE(table->contains(web));
+}
+
+// The family has another number afterwards. Only in a guest: on a real host the module is not ours to unload.
+TEST_F(KernelDatapathTest, AModuleLoadedAnewIsFoundAgain) {
+    if (!std::getenv("KOI_GUEST")) GTEST_SKIP() << "not in a guest";
+    InKernel engine;
+    ASSERT_TRUE(engine.path().read());
+    if (std::system("modprobe -r ip_vs_rr ip_vs 2>/dev/null || rmmod $(lsmod | awk '$1 ~ /^ip_vs_|^xt_ipvs/ {print "
+                    "$1}') ip_vs") != 0)
+        GTEST_SKIP() << "the module cannot be unloaded here";
+    ASSERT_EQ(std::system("modprobe ip_vs"), 0);
+    const auto table = engine.path().read();
+    ASSERT_TRUE(table) << table.error().story;
+    EXPECT_EQ(told(engine.path().change({AddService{web, {}}})), "");
+    EXPECT_EQ(engine.path().read()->size(), 1u);
 }
 
 // Real connections, through a service on this host to a listener on this host.

@@ -6,7 +6,7 @@
 
 PROTOCOL is tcp, sctp (an HTTP request each time), udp (a datagram), or for watch also ping.
 ask prints   {"answers": {"red": 30, "blue": 10, "(refused)": 1}, "seconds": 0.2}
-watch prints [[sent, ended, answer or null], …], seconds of the kernel's monotonic clock.
+watch prints {"seen": [[sent, ended, answer or null], …], "reasons": {"timeout": 2}}, seconds of the monotonic clock.
 Probes of a watch overlap: a slow answer never delays the next question.
 """
 
@@ -24,7 +24,8 @@ from collections import Counter
 SCTP = 132
 REQUEST = b"GET / HTTP/1.0\r\n\r\n"
 BAD_WORDS = {errno.ECONNREFUSED: "(refused)", errno.ECONNRESET: "(reset)", errno.EHOSTUNREACH: "(no route)",
-             errno.ENETUNREACH: "(no route)", errno.EPIPE: "(reset)"}
+             errno.ENETUNREACH: "(no route)", errno.EPIPE: "(reset)",
+             errno.ETIMEDOUT: "(timeout)"}
 
 
 def family_of(address):
@@ -82,6 +83,7 @@ class Watch:
         self.poll = select.epoll()
         self.open = {}      # descriptor → (socket, when sent), oldest first
         self.seen = []      # [sent, ended, answer]
+        self.reasons = Counter()
         self.going = True
         self.target = (address, port)
         self.pings = {}     # sequence number → when sent, for the one socket that sends all pings
@@ -103,8 +105,8 @@ class Watch:
             pause = (following if self.going else now + 0.01) - time.monotonic()
             for number, events in self.poll.poll(max(pause, 0)):
                 self.hear(number, events)
-        self.seen.sort()
-        print(json.dumps(self.seen))
+        self.seen.sort(key=lambda probe: probe[:2])
+        print(json.dumps({"seen": self.seen, "reasons": self.reasons}))
 
     def stop(self, *_):
         self.going = False
@@ -118,8 +120,8 @@ class Watch:
             line.connect(self.target)
         except BlockingIOError:
             pass
-        except OSError:
-            self.seen.append([now, now, None])
+        except OSError as problem:
+            self.fail([now, now, None], problem.errno)
             line.close()
             return
         self.open[line.fileno()] = (line, now)
@@ -173,31 +175,37 @@ class Watch:
             if self.tell(line):
                 self.poll.modify(number, select.EPOLLIN)
                 return
-            answer = None
-        else:
-            try:
-                answer = name_in(line.recv(4096)) or None
-            except BlockingIOError:
-                return
-            except OSError:
-                answer = None
-        self.close(number, [sent, time.monotonic(), answer])
-
-    def close(self, number, what):
-        line, _ = self.open.pop(number)
+        answer, reason = None, None
+        try:
+            answer = name_in(line.recv(4096)) or None
+        except BlockingIOError:
+            return
+        except OSError as problem:
+            reason = problem.errno
+        self.open.pop(number)
         line.close()
-        self.seen.append(what)
+        if answer is None:
+            self.fail([sent, time.monotonic(), None], reason)
+        else:
+            self.seen.append([sent, time.monotonic(), answer])
+
+    def fail(self, probe, number):
+        """A probe without answer, and why: an errno, or none when the connection was closed without a word."""
+        self.seen.append(probe)
+        self.reasons[BAD_WORDS.get(number, os.strerror(number) if number else "closed").strip("()")] += 1
 
     def give_up(self, now):
-        for number, (_, sent) in list(self.open.items()):
+        for number, (line, sent) in list(self.open.items()):
             if now - sent < self.patience:
                 break
-            self.close(number, [sent, now, None])
+            del self.open[number]
+            line.close()
+            self.fail([sent, now, None], errno.ETIMEDOUT)
         for sequence, sent in list(self.pings.items()):
             if now - sent < self.patience:
                 break
             del self.pings[sequence]
-            self.seen.append([sent, now, None])
+            self.fail([sent, now, None], errno.ETIMEDOUT)
 
 
 def main():

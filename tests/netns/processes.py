@@ -219,10 +219,13 @@ class Watching(Process):
         """Stops asking. Returns itself."""
         if self.seen is None:
             self.stop(timeout)
-            self.seen = json.loads(self.answers_file.read_text())
+            told = json.loads(self.answers_file.read_text())
+            self.seen, self.reasons = told["seen"], Counter(told["reasons"])
             dark = ", ".join(f"{(until - since) * 1000:.0f} ms at {self.lab.relative(since):.3f}"
                              for since, until, _ in self.darkness) or "never dark"
-            self.host.say(f"watched: {len(self.seen)} questions, {self.failures} without answer; {dark}")
+            why = ", ".join(f"{word} {count}" for word, count in self.reasons.items())
+            self.host.say(f"watched: {len(self.seen)} questions, {self.failures} without answer"
+                          + (f" ({why})" if why else "") + f"; {dark}")
         return self
 
     @property

@@ -180,7 +180,7 @@ class Scene:
 
     def events(self, director=None):
         """The sentences of `koi events`, oldest first."""
-        lines = (director or self.director).koid.koi("events", "-o", "json").stdout.splitlines()
+        lines = (director or self.director).koid.koi("events", "-n", "2000", "-o", "json").stdout.splitlines()
         return [json.loads(line) for line in lines if line.strip()]
 
     def wait_for_event(self, words, timeout=10, director=None, after=0):

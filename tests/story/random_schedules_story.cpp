@@ -4,11 +4,14 @@
 //      push it aside.
 //   2. A connected group is never without a master for longer than its formula allows:
 //
-//          patience of the least patient node in it that may lead, plus the rank of a bow-out, plus the wire
+//          the patience of the least patient node in it that may lead, plus the wire;
+//          only its rank, plus the wire, where a master everybody follows bowed out
 //
-//      The patience of a node is patience(advbase, sent skew); and three beats of the master it followed where its own
-//      does not outlast two and its own claim is no better (machine.h, rule 6). The count begins when the group lost its
-//      master, or when it became a group: when the last fault in it ended, its last member joined, or one was reloaded.
+//      The patience of a node is 3·advbase + skew/256 s with the skew it would send (3·skew/256 s where advbase is 0),
+//      or three beats of the master it followed where that does not outlast two and its own claim is no better
+//      (machine.h, rule 6). The rank is 250 µs for each step of that skew; it may come on top of a patience, where a
+//      backup gave up its turn. The count begins when the group lost its master, or when it became a group: when the
+//      last fault in it ended, its last member joined, or one was reloaded.
 //   3. A connected group has two masters for no longer than one beat of the better one, counted alike.
 //
 // A connected group: awake nodes that all hear each other, hear nobody else and are heard by nobody else, over a wire
@@ -33,13 +36,21 @@ using carp::Claim;
 constexpr Duration the_wire = 2 * Wire::slowest + 100us;
 constexpr Duration highest_rank = 64ms;
 
-Claim claim(const Node& n) { return carp::claim_of(carp::claim_advert(n.settings(), n.state())); }
-Duration beat(const Node& n) {
-    return carp::beat(n.settings().advbase, carp::sent_skew(n.settings(), n.state().demotion));
+// The formulas, written down once more: a law that asked carp/ for them could not see them change.
+std::int64_t skew(const Node& n) {
+    const int plain = n.settings().advskew.value(), unwell = n.state().demotion.value();
+    return unwell == 0 ? plain : std::max(plain, std::min(240, plain + unwell));
 }
+Duration steps(std::int64_t n) { return Duration(n * 1'000'000 / 256); }
+Duration beat(const Node& n) { return steps(std::max<std::int64_t>(1, n.settings().advbase.value() * 256 + skew(n))); }
+Duration rank(const Node& n) { return 250us * skew(n); }
+Claim claim(const Node& n) { return {n.state().demotion.value(), steps(n.settings().advbase.value() * 256 + skew(n))}; }
 
+Duration patience(int advbase, std::int64_t advskew) {
+    return advbase == 0 ? steps(std::max<std::int64_t>(3, 3 * advskew)) : steps(3 * advbase * 256 + advskew);
+}
 Duration patience(const Node& n) {
-    const auto own = carp::patience(n.settings().advbase, carp::sent_skew(n.settings(), n.state().demotion));
+    const auto own = patience(n.settings().advbase.value(), skew(n));
     const auto& followed = n.state().master_claim;
     const bool cannot_outlast = followed && own < 2 * followed->beat && !(claim(n) < *followed);
     return cannot_outlast ? 3 * followed->beat : own;
@@ -59,7 +70,10 @@ public:
     void look() {
         judge();
         const auto before = std::exchange(seen_, see());
-        if (somebody_joined(before, seen_)) calm_from_ = std::max(calm_from_, lab_.now());
+        if (somebody_joined(before, seen_)) {
+            calm_from_ = std::max(calm_from_, lab_.now());
+            absent_ = doubled_ = {};
+        }
         // What was sent in noise may arrive long after it.
         if (seen_.delay != before.delay) calm_from_ = std::max(calm_from_, lab_.now() + before.delay);
         if (seen_ != before || any_open()) measure();
@@ -70,7 +84,7 @@ private:
     using Set = unsigned;  // of nodes, a bit each
 
     struct Sight {
-        Set awake = 0;
+        Set awake = 0, masters = 0, stepped_down = 0;
         std::array<Set, most> hears{};  // only among the awake
         std::array<Duration, most> patience{};  // as configured
         bool noise = false;
@@ -89,9 +103,13 @@ private:
         Sight s;
         const auto& nodes = lab_.nodes();
         for (std::size_t n = 0; n < nodes.size(); ++n)
-            s.awake |= nodes[n]->is_awake() ? 1u << n : 0u;
+            if (nodes[n]->is_awake()) {
+                s.awake |= 1u << n;
+                s.masters |= nodes[n]->holds() ? 1u << n : 0u;
+                s.stepped_down |= nodes[n]->state().stepped_down ? 1u << n : 0u;
+            }
         for (std::size_t n = 0; n < nodes.size(); ++n)
-            s.patience[n] = carp::patience(nodes[n]->settings().advbase, nodes[n]->settings().advskew);
+            s.patience[n] = patience(nodes[n]->settings().advbase.value(), nodes[n]->settings().advskew.value());
         for (std::size_t to = 0; to < nodes.size(); ++to)
             for (std::size_t from = 0; from < nodes.size(); ++from)
                 if (has(s.awake, to) && has(s.awake, from) && lab_.hears(*nodes[to], *nodes[from]))
@@ -142,20 +160,39 @@ private:
         for (std::size_t n = 0; n < lab_.nodes().size(); ++n) {
             const Set group = has(seen_.awake, n) && !seen_.noise ? group_of(n) : 0;
             unsigned masters = 0;
-            Duration least = Duration::max(), best_beat{};
+            Duration least_patience = Duration::max(), least_rank = Duration::max(), best_beat{};
             std::optional<Claim> best;
             for (std::size_t m = 0; m < lab_.nodes().size(); ++m) {
                 if (!has(group, m)) continue;
                 const Node& node = *lab_.nodes()[m];
                 if (node.holds()) ++masters;
                 if (node.holds() && (!best || claim(node) < *best)) best = claim(node), best_beat = beat(node);
-                if (!node.state().stepped_down) least = std::min(least, patience(node));
+                if (node.state().stepped_down || node.role() == carp::Role::init) continue;
+                least_patience = std::min(least_patience, patience(node) + highest_rank);
+                least_rank = std::min(least_rank, rank(node));
             }
-            const bool may_lead = least != Duration::max();
+            const bool may_lead = least_rank != Duration::max();
             if (absent_[n].since && masters == 1) ++absences_;
-            set(absent_[n], group != 0 && masters == 0 && may_lead, least + highest_rank + the_wire);
+            if (!absent_[n].since) polite_[n] = bowed_out(group, n);
+            set(absent_[n], group != 0 && masters == 0 && may_lead, (polite_[n] ? least_rank : least_patience) + the_wire);
             set(doubled_[n], group != 0 && masters > 1, best_beat + the_wire);
+            const Node* leader = masters == 1 ? leader_of(group) : nullptr;
+            if (leader != leaders_[n]) leading_since_[n] = lab_.now();
+            leaders_[n] = leader;
         }
+    }
+    const Node* leader_of(Set group) const {
+        for (std::size_t m = 0; m < lab_.nodes().size(); ++m)
+            if (has(group, m) && lab_.nodes()[m]->holds()) return lab_.nodes()[m].get();
+        return nullptr;
+    }
+    // The master that n's group had a moment ago left with a word, and had led long enough for everybody to follow it.
+    bool bowed_out(Set group, std::size_t n) const {
+        const Node* leader = leaders_[n];
+        if (!leader || !has(group, leader->place()) || leader->holds()) return false;
+        const bool has_left = leader->role() == carp::Role::init || leader->state().stepped_down;
+        const Duration settled = 3 * beat(*leader);
+        return has_left && lab_.now() - calm_from_ > settled && lab_.now() - leading_since_[n] > settled;
     }
     void set(Window& w, bool open, Duration allowed) const {
         if (!open) return w.since.reset();
@@ -166,7 +203,10 @@ private:
     Lab& lab_;
     Sight seen_;
     Instant calm_from_{};
-    std::array<Window, most> absent_, doubled_;
+    std::array<Window, most> absent_, doubled_;  // of the group each node is in
+    std::array<bool, most> polite_{};            // it became masterless by a bow-out
+    std::array<const Node*, most> leaders_{};
+    std::array<Instant, most> leading_since_{};
     std::string broken_;
     unsigned absences_ = 0;
 };
@@ -207,7 +247,7 @@ private:
             s.advskew = same_skew ? skew : any_skew(s.advbase);
             s.preempt = dice_.chance(preempt_percent);
             if (both_families) s.v6 = "fe80::" + std::to_string(9 - i);  // the tie would go the other way round
-            const auto own = carp::patience(*carp::Advbase::of(s.advbase), *carp::Advskew::of(s.advskew));
+            const auto own = patience(s.advbase, s.advskew);
             if (dice_.chance(10)) s.preempt_delay = dice_.between(0us, 4 * own);
             longest_delay_ = std::max(longest_delay_, s.preempt_delay);
             scale_ = std::max(scale_, own);
@@ -259,7 +299,7 @@ private:
         if (dice_.chance(50)) return lab_.step_down(n);
         auto s = n.settings();
         s.advskew = *carp::Advskew::of(any_skew(s.advbase.value()));
-        scale_ = std::max(scale_, carp::patience(s.advbase, s.advskew));
+        scale_ = std::max(scale_, patience(s.advbase.value(), s.advskew.value()));
         lab_.change(n, s);
     }
 

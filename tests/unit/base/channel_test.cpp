@@ -103,6 +103,16 @@ TEST(Channel, AnEndThatDoesNotReadIsReportedAndTheQueueStaysBounded) {
     EXPECT_TRUE(left.send(message)) << "and then there is room again";
 }
 
+TEST(Channel, NothingOvertakesWhatWaits) {
+    auto [left, right] = both();
+    const auto large = any_message(1'000'000);
+    ASSERT_TRUE(left.send(large));
+    ASSERT_TRUE(left.wants_write());
+    right.receive();  // makes room in the kernel
+    ASSERT_TRUE(left.send(text("behind it")));
+    EXPECT_EQ(pump(left, right), (std::vector<Message>{large, text("behind it")}));
+}
+
 TEST(Channel, WhatWasSaidBeforeLeavingIsHeardAndThenTheChannelIsClosed) {
     auto [left, right] = both();
     ASSERT_TRUE(right.send(text("unread")));  // makes the kernel report a reset as well
@@ -127,7 +137,8 @@ TEST(Channel, SendingToSomebodyWhoLeftKeepsHisLastWords) {
 }
 
 TEST(Channel, GarbageClosesItAndSaysSo) {
-    for (const auto& garbage : {any_message(Channel::datagram + 2), Message{7, 1, 2}, Message{0xFF}}) {
+    const Message too_long(Channel::datagram + 2);  // begins as a message does
+    for (const auto& garbage : {too_long, Message{7, 1, 2}, Message{0xFF}}) {
         auto pair = Channel::pair();
         ASSERT_TRUE(pair);
         ASSERT_EQ(::send(pair->second.get(), garbage.data(), garbage.size(), 0), std::ssize(garbage));
@@ -169,8 +180,7 @@ TEST(Channel, NothingLeaksIntoPrograms) {
     EXPECT_TRUE(::fcntl(pair->first.fd(), F_GETFL) & O_NONBLOCK);
 }
 
-// ---- On the loop
-// -------------------------------------------------------------------------------------------------------
+// ---- On the loop --------------------------------------------------------------------------------
 
 struct OnLoop : testing::Test {
     void SetUp() override {

@@ -68,7 +68,8 @@ TEST(Child, TheEnvironmentIsOursPlusWhatWasAddedWithoutSystemdsSocket) {
     ::setenv("KOI_TEST_OURS", "old", 1);
     ::setenv("NOTIFY_SOCKET", "/run/systemd/notify", 1);
     EXPECT_EQ(said({.command = {}, .environment = {{"KOI_TEST_OURS", "new"}, {"KOI_TEST_ADDED", "a b"}}},
-                   "echo \"$KOI_TEST_OURS|$KOI_TEST_ADDED|$NOTIFY_SOCKET\"; env | grep -c ^KOI_TEST_OURS"),
+                   "echo \"$KOI_TEST_OURS|$KOI_TEST_ADDED|$NOTIFY_SOCKET\"; tr '\\0' '\\n' < /proc/$$/environ | grep "
+                   "-c ^KOI_TEST_OURS"),
               "new|a b|\n1\n");
     EXPECT_EQ(said({}, "echo $KOI_TEST_OURS"), "old\n");
     ::unsetenv("KOI_TEST_OURS");

@@ -14,7 +14,8 @@ TEST(RestartPolicy, TheFirstDeathIsFree) { EXPECT_EQ(RestartPolicy().on_death(st
 TEST(RestartPolicy, EachFurtherOneDoublesThePauseUpToALimit) {
     RestartPolicy policy({.within = 60s, .first_pause = 200ms, .longest_pause = 1s});
     std::vector<Duration> pauses;
-    for (int death = 0; death < 6; ++death) pauses.push_back(policy.on_death(start + death * 1s) - (start + death * 1s));
+    for (int death = 0; death < 6; ++death)
+        pauses.push_back(policy.on_death(start + death * 1s) - (start + death * 1s));
     const std::vector<Duration> expected = {0ms, 200ms, 400ms, 800ms, 1s, 1s};
     EXPECT_EQ(pauses, expected);
 }

@@ -477,6 +477,8 @@ TEST(Rule7, ABackupGivesUpItsTurnWhenAnotherWasFaster) {
     b.wait(20ms);
     EXPECT_EQ(b.hear("10.0.0.3", {1, 50, 0}), "");
     EXPECT_EQ(b.left(), 3s + skew(100));
+    EXPECT_EQ(b.hear_bow_out("10.0.0.3"), "") << "and takes its turn again when that one leaves";
+    EXPECT_EQ(b.left(), 25ms);
 }
 
 TEST(Rule7, ALateCopyOfABowOutIsNotThatOfTheNewMaster) {
@@ -652,6 +654,8 @@ TEST(Rule10, AMasterThatHearsABowOutStaysHoweverUnwellItIs) {
     m.demote(240);
     m.wait(100ms);
     EXPECT_EQ(m.hear_bow_out("10.0.0.1"), "advert, announce");
+    m.wait(100ms);
+    EXPECT_EQ(m.hear("10.0.0.1", {255, 255, 0}), "advert, announce") << "as OpenBSD says it when it is well";
 }
 
 TEST(Rule10, SteppingDownIsALeaveThatGoesOnListening) {
@@ -685,7 +689,8 @@ TEST(Rule10, SteppingUpWhereNobodyLeadsLeadsAtOnce) {
     m.wait_for_deadline();
     m.wait(1h);
     EXPECT_EQ(m.tell(SteppedUp{}), "");
-    EXPECT_EQ(m.wait_for_deadline(), "advert, backup -> master");
+    EXPECT_EQ(m.left(), 0s);
+    EXPECT_EQ(m.tell(DeadlinePassed{}), "advert, backup -> master");
 }
 
 TEST(Rule10, ANodeThatStartsSteppedDownOnlyWatches) {

@@ -15,8 +15,10 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Memory, DatapathLaws, InMemory);
 TEST(MemoryDatapath, TellsWhatItCarriedOut) {
     MemoryDatapath memory;
     ASSERT_TRUE(memory.change({AddService{tcp("192.0.2.1", 80), {}}, RemoveService{tcp("192.0.2.2", 80)}}));
-    ASSERT_EQ(memory.carried_out().size(), 1u);
+    ASSERT_TRUE(memory.change({EditBackend{tcp("192.0.2.1", 80), at("10.0.0.7", 80), {}}}));
+    ASSERT_EQ(memory.carried_out().size(), 2u);
     EXPECT_EQ(text(memory.carried_out()[0]), "add service 192.0.2.1:80/tcp (wrr)");
+    EXPECT_EQ(text(memory.carried_out()[1]), "add backend 10.0.0.7:80 to 192.0.2.1:80/tcp (nat, weight 1)");
 }
 
 TEST(MemoryDatapath, CanBeBroken) {

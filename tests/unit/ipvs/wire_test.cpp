@@ -244,6 +244,42 @@ TEST(Wire, AMessageCutShortIsNoMessage) {
     EXPECT_FALSE(wire::decode_backend({}, Family::ipv4));
 }
 
+TEST(Wire, AnAttributeThatClaimsMoreThanThereIsDoesNotCount) {
+    auto bytes = bytes_of(AddService{tcp("192.0.2.1", 80), {}});
+    ASSERT_TRUE(wire::decode_service(replies_in(bytes).at(0).row));
+    bytes[20] = bytes[21] = std::byte(0xFF);  // the length of the service's nest
+    EXPECT_FALSE(wire::decode_service(replies_in(bytes).at(0).row));
+}
+
+TEST(Wire, TotalsAreReadInSixtyFourBits) {
+    const auto attribute = [](std::uint16_t type, const wire::Bytes& payload) {
+        wire::Bytes out(4);
+        const auto length = static_cast<std::uint16_t>(4 + payload.size());
+        std::memcpy(out.data(), &length, 2);
+        std::memcpy(out.data() + 2, &type, 2);
+        out.insert(out.end(), payload.begin(), payload.end());
+        return out;
+    };
+    const auto count = [](std::uint64_t n, std::size_t width) {
+        wire::Bytes out(width);
+        std::memcpy(out.data(), &n, width);
+        return out;
+    };
+    // The row of a new service without its nest's length, which grows by the two sets of counters.
+    auto bytes = bytes_of(AddService{tcp("192.0.2.1", 80), {}});
+    wire::Bytes row(bytes.begin() + 16, bytes.end());
+    for (const auto& nest :
+         {attribute(10, attribute(1, count(7, 4))), attribute(12, attribute(1, count(7ull << 32, 8)))})
+        row.insert(row.end(), nest.begin(), nest.end());
+    const auto length = static_cast<std::uint16_t>(row.size() - 4);
+    std::memcpy(row.data() + 4, &length, 2);
+    EXPECT_EQ(wire::decode_service(row)->traffic.connections, 7ull << 32);
+    row.resize(row.size() - 16);  // a kernel before 4.1 has only the narrow ones
+    const auto shorter = static_cast<std::uint16_t>(row.size() - 4);
+    std::memcpy(row.data() + 4, &shorter, 2);
+    EXPECT_EQ(wire::decode_service(row)->traffic.connections, 7u);
+}
+
 TEST(Wire, AMaskThatIsNoPrefixIsOdd) {
     auto bytes = bytes_of(AddService{tcp("192.0.2.1", 80), {.persistence = 9, .granularity = 24}});
     const auto at_mask = bytes.size() - 4;

@@ -32,6 +32,12 @@ TEST(AddressSet, NewAddressesComeBeforeOldOnesGo) {
               "- 192.0.2.9/24 on eth0\n");
 }
 
+TEST(AddressSet, TheLastOneToComeIsTheFirstToGo) {
+    const std::set<Held> three = {held("192.0.2.1/24"), held("192.0.2.2/24"), held("192.0.2.3/24")};
+    EXPECT_EQ(text(diff({}, three)), "+ 192.0.2.1/24 on eth0\n+ 192.0.2.2/24 on eth0\n+ 192.0.2.3/24 on eth0\n");
+    EXPECT_EQ(text(diff(three, {})), "- 192.0.2.3/24 on eth0\n- 192.0.2.2/24 on eth0\n- 192.0.2.1/24 on eth0\n");
+}
+
 TEST(AddressSet, AnAddressThatMovesLeavesBeforeItArrives) {
     EXPECT_EQ(text(diff({held("192.0.2.10/24", "eth0")}, {held("192.0.2.10/24", "eth1"), held("192.0.2.11/24")})),
               "+ 192.0.2.11/24 on eth0\n"

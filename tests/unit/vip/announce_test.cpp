@@ -22,8 +22,7 @@ Frame bytes(std::string_view hex) {
     return out;
 }
 
-// The frames below were written by hand from RFC 826, RFC 5227 and RFC 4861; the checksums were computed with another
-// program.
+// The frames below were written by hand from RFC 826, RFC 5227 and RFC 4861, their checksums computed elsewhere.
 const Frame arp_request = bytes(
     "ffffffffffff 02005e100001 0806"
     "0001 0800 06 04 0001  02005e100001 c000020a  000000000000 c000020a");
@@ -62,8 +61,7 @@ TEST(Announce, AProbeAsksWithoutClaiming) {
                                      "87 00 4ccf 00000000  20010db8000000000000000000000010"));
 }
 
-// ---- Strangers
-// ---------------------------------------------------------------------------------------------------------
+// ---- Strangers ----------------------------------------------------------------------------------
 
 TEST(Claims, AStrangersAnnouncementIsAClaimAndOursIsNot) {
     const std::set<IpAddress> vips = {v4, v6};

@@ -190,8 +190,7 @@ TEST_F(Kernel, ManyAddressesAreReadWhole) {
     EXPECT_TRUE(find(held("10.0.7.250/32")));
 }
 
-// ---- Events
-// ------------------------------------------------------------------------------------------------------------
+// ---- Events -------------------------------------------------------------------------------------
 
 TEST_F(Kernel, WhatSomebodyElseDoesToAnAddressIsHeard) {
     using Gone = KernelAddresses::AddressGone;

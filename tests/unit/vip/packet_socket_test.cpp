@@ -114,8 +114,7 @@ TEST_F(Wire, AStrangerWhoHoldsTheVipIsFoundByAProbe) {
 TEST_F(Wire, AFreeVipIsNotAnsweredFor) {
     auto socket = open(true);
     ASSERT_TRUE(socket.send(probe(v4, koi0.mac)));
-    // The neighbour answers in order, so once it has answered for its own address it has nothing to say about the
-    // vip.
+    // The neighbour answers in order: once it has answered for its own address, it has nothing to say about the vip.
     const auto own = *IpAddress::parse("192.0.2.1");
     const auto claim = first_claim(socket, {v4, own}, probe(own, koi0.mac));
     ASSERT_TRUE(claim);

@@ -1,0 +1,359 @@
+#!/usr/bin/env python3
+"""What `koi` says and how it ends, against a server that answers what the test wants.
+
+usage: koi_cli_test.py PATH/TO/koi
+"""
+import http.server
+import json
+import os
+import pty
+import shutil
+import signal
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+KOI = None
+FINE, FAILED, USAGE, CHANGES, NOT_RUNNING = 0, 1, 2, 2, 3
+
+
+class FakeKoid:
+    """Answers every request with what `answers` holds for its method and path; notes what was asked."""
+
+    def __init__(self, path):
+        self.path, self.asked, self.answers = path, [], {}
+        fake = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self):
+                size = int(self.headers.get("Content-Length", 0))
+                body = self.rfile.read(size).decode()
+                fake.asked.append((self.command, self.path, body))
+                what = fake.answers.get((self.command, self.path.split("?")[0]), (404, {"error": "nothing there"}))
+                if callable(what):
+                    return what(self)
+                status, content = what
+                content = (content if isinstance(content, str) else json.dumps(content)).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_POST = answer
+
+            def log_message(self, *_):
+                pass
+
+            def address_string(self):
+                return "unix"
+
+        class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+            daemon_threads = True
+
+            def handle_error(self, *_):
+                pass
+
+        self.server = Server(path, Handler)
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class KoiTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="koi-cli-")
+        self.socket = self.folder + "/koi.sock"
+        self.koid = FakeKoid(self.socket)
+
+    def tearDown(self):
+        self.koid.close()
+        shutil.rmtree(self.folder)
+
+    def koi(self, *words, socket=None, env=None, **more):
+        environment = {"PATH": os.environ["PATH"], "KOI_SOCKET": socket or self.socket, **(env or {})}
+        environment.update({k: v for k, v in os.environ.items() if "SAN_OPTIONS" in k})
+        return subprocess.run([KOI, *words], capture_output=True, text=True, timeout=60, env=environment, **more)
+
+    def expect(self, words, code, out="", err="", **more):
+        done = self.koi(*words.split(), **more)
+        told = f"koi {words}\n--- exit {done.returncode}\n--- stdout\n{done.stdout}--- stderr\n{done.stderr}"
+        self.assertEqual(done.returncode, code, told)
+        self.assertIn(out, done.stdout, told)
+        self.assertIn(err, done.stderr, told)
+        if code not in (FINE, CHANGES):
+            self.assertTrue(done.stderr.startswith("koi: ") or "koi: " in done.stderr, told)
+        return done
+
+    def answer(self, method, path, status, content):
+        self.koid.answers[(method, path)] = (status, content)
+
+
+class ExitCodes(KoiTest):
+    def test_wrong_usage_is_2_and_asks_nobody(self):
+        for words, err in [
+            ("nonsense", 'there is no command "nonsense"'),
+            ("--nonsense", "--nonsense"),
+            ("status extra", "extra"),
+            ("status -o xml", 'there is no format "xml"; use text, json, yaml'),
+            ("plan -o yaml", 'there is no format "yaml"; use text, json'),
+            ("status --watch=-1", "--watch"),
+            ("show", "PART"),
+            ("show nonsense", 'there is no part "nonsense" to show; there are roles, vips'),
+            ("step-down", "VHID"),
+            ("step-down 0", "VHID"),
+            ("step-up 256", "VHID"),
+            ("step-up web", "VHID"),
+            ("events -n -1", "--lines"),
+            ("help nonsense", 'there is no command "nonsense"'),
+        ]:
+            with self.subTest(words):
+                self.expect(words, USAGE, err=err)
+        self.assertEqual(self.koid.asked, [])
+
+    def test_without_a_command_the_help_is_shown_and_the_code_is_2(self):
+        done = self.koi()
+        self.assertEqual((done.returncode, done.stdout), (USAGE, ""))
+        self.assertIn("koi status", done.stderr)
+
+    def test_what_is_not_there_yet_says_so(self):
+        for words in ["why 51", "why web 10.0.0.1:80", "drain web 10.0.0.1:80 --wait", "undrain web x", "weight web x 1",
+                      "drill 51", "import keepalived.conf", "drain", "drain --help", "show checks", "show children",
+                      "help drain"]:
+            with self.subTest(words):
+                self.expect(words, FAILED, err="is not available in this version")
+        self.assertEqual(self.koid.asked, [])
+
+    def test_what_is_not_there_yet_is_not_in_the_help(self):
+        for words in ["help", "--help", "-h"]:
+            out = self.expect(words, FINE, out="koi step-down VHID").stdout
+            for word in ["why", "undrain", "weight", "drill", "import"]:
+                self.assertNotIn("koi " + word, out)
+            self.assertLessEqual(max(map(len, out.splitlines())), 100)
+
+    def test_nobody_there_is_3_with_the_socket_and_a_remedy(self):
+        for words in ["status", "show roles", "plan", "events", "events -f", "reload", "step-down 51", "step-up 51",
+                      "status --watch"]:
+            with self.subTest(words):
+                done = self.expect(words, NOT_RUNNING, err=self.folder + "/none.sock", socket=self.folder + "/none.sock")
+                self.assertIn("systemctl start koi", done.stderr)
+                self.assertEqual(done.stdout, "")
+
+    def test_a_socket_nobody_listens_on_any_more_is_3(self):
+        self.koid.server.server_close()
+        self.expect("status", NOT_RUNNING, err="Connection refused")
+
+    def test_a_koid_that_hangs_up_is_3(self):
+        self.koid.answers[("GET", "/v1/status")] = lambda handler: handler.connection.shutdown(2)
+        self.expect("status", NOT_RUNNING, err="koid went away")
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root to become somebody else")
+    def test_who_may_not_speak_on_the_socket_is_told_how(self):
+        os.chmod(self.folder, 0o755)
+        os.chmod(self.socket, 0o660)
+        copy = self.folder + "/koi"  # a build folder need not be open to everybody
+        shutil.copy(KOI, copy)
+        done = subprocess.run([copy, "status", "--socket", self.socket], capture_output=True, text=True, user=65534,
+                              group=65534, extra_groups=[], timeout=60, cwd="/",
+                              env={k: v for k, v in os.environ.items() if "SAN_OPTIONS" in k})
+        self.assertEqual(done.returncode, FAILED, done.stderr)
+        self.assertIn("Permission denied; use sudo, or become a member of the group koi", done.stderr)
+
+    def test_an_answer_that_says_no_is_1_with_its_sentence(self):
+        for status in (400, 403, 404, 500):
+            self.answer("GET", "/v1/status", status, {"error": "because it is so"})
+            self.expect("status", FAILED, err="koi: because it is so\n")
+        for nonsense in ("", "<html>", "[]", '{"error": 7}'):
+            self.answer("GET", "/v1/status", 500, nonsense)
+            self.expect("status", FAILED, err="HTTP status 500")
+
+
+class Status(KoiTest):
+    def test_the_daemon_renders_and_koi_prints(self):
+        self.answer("GET", "/v1/status", 200, "lb1  all well\n")
+        self.assertEqual(self.expect("status", FINE).stdout, "lb1  all well\n")
+        self.expect("status -o json", FINE)
+        self.expect("show roles --output yaml", FINE)
+        self.assertEqual([path for _, path, _ in self.koid.asked],
+                         ["/v1/status?format=text&columns=100&colour=0", "/v1/status?format=json",
+                          "/v1/status?format=yaml&part=roles"])
+
+    def test_the_socket_is_found_by_option_and_by_environment(self):
+        self.answer("GET", "/v1/status", 200, "well\n")
+        for words in [["--socket", self.socket, "status"], ["status", "--socket", self.socket]]:
+            self.assertEqual(self.koi(*words, socket="/nowhere").stdout, "well\n")
+        run = {"RUNTIME_DIRECTORY": self.folder, "KOI_SOCKET": ""}
+        self.assertEqual(self.koi("status", env=run).stdout, "well\n")
+
+    def on_a_terminal(self, *words, env):
+        """Runs koi with a terminal for its stdout; what it printed there."""
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execve(KOI, [KOI, *words], {"KOI_SOCKET": self.socket, **env})
+        out = b""
+        try:
+            while chunk := os.read(terminal, 65536):
+                out += chunk
+        except OSError:
+            pass  # how Linux says that the other end is gone
+        os.close(terminal)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), out.decode()
+
+    def test_colours_only_on_a_terminal_that_wants_them(self):
+        self.answer("GET", "/v1/status", 200, "well\n")
+        for env, words, colour in [({"TERM": "xterm"}, [], 1), ({"TERM": "xterm", "NO_COLOR": ""}, [], 1),
+                                   ({"TERM": "xterm", "NO_COLOR": "1"}, [], 0), ({"TERM": "dumb"}, [], 0), ({}, [], 0),
+                                   ({"TERM": "xterm"}, ["--no-colour"], 0), ({"TERM": "xterm"}, ["--no-color"], 0)]:
+            code, out = self.on_a_terminal("status", *words, env=env)
+            self.assertEqual((code, out), (FINE, "well\r\n"))
+            self.assertTrue(self.koid.asked[-1][1].endswith(f"&colour={colour}"), (env, words, self.koid.asked[-1]))
+        self.koi("status", env={"TERM": "xterm"})
+        self.assertTrue(self.koid.asked[-1][1].endswith("&colour=0"))
+
+    def test_watching_looks_again_and_again_until_koid_is_gone(self):
+        rounds = []
+
+        def answer(handler):
+            rounds.append(1)
+            if len(rounds) > 3:
+                return handler.connection.shutdown(2)
+            handler.send_response(200)
+            handler.send_header("Content-Length", "6")
+            handler.end_headers()
+            handler.wfile.write(b"round\n")
+
+        self.koid.answers[("GET", "/v1/status")] = answer
+        self.assertEqual(self.expect("status --watch=0.1", NOT_RUNNING).stdout, "round\n" * 3)
+
+
+class Plan(KoiTest):
+    def test_changes_are_2_and_none_is_0(self):
+        self.answer("GET", "/v1/plan", 200, {"changes": []})
+        self.assertEqual(self.expect("plan", FINE).stdout, "no changes\n")
+        self.answer("GET", "/v1/plan", 200, {"changes": [{"kind": "ipvs", "text": "add backend 10.0.0.7:8080"},
+                                                         {"kind": "vip", "text": "join vhid 51"}]})
+        self.assertEqual(self.expect("plan", CHANGES).stdout, "add backend 10.0.0.7:8080\njoin vhid 51\n")
+        self.assertEqual(len(json.loads(self.expect("plan -o json", CHANGES).stdout)["changes"]), 2)
+
+    def test_the_daemon_is_told_the_absolute_path(self):
+        self.answer("POST", "/v1/plan", 200, {"changes": []})
+        self.expect("plan -c koi.yaml", FINE, cwd=self.folder)
+        self.assertEqual(json.loads(self.koid.asked[-1][2]), {"configuration": os.path.realpath(self.folder) + "/koi.yaml"})
+        self.expect("plan -c /etc/koi/other.yaml", FINE)
+        self.assertEqual(json.loads(self.koid.asked[-1][2]), {"configuration": "/etc/koi/other.yaml"})
+
+    def test_a_file_that_cannot_be_used_is_1_with_every_complaint(self):
+        self.answer("POST", "/v1/plan", 422, {"error": "the configuration x.yaml cannot be used",
+                                              "complaints": [{"text": "x.yaml:3:1  pools: one"}, {"text": "x.yaml:9:4  vips: two"}]})
+        done = self.expect("plan -c x.yaml", FAILED)
+        self.assertEqual(done.stderr, "x.yaml:3:1  pools: one\nx.yaml:9:4  vips: two\n"
+                                      "koi: the configuration x.yaml cannot be used\n")
+
+
+class Reload(KoiTest):
+    def test_applied_and_unchanged_are_0(self):
+        self.answer("POST", "/v1/reload", 200, {"outcome": "applied", "configuration": "/etc/koi/koi.yaml", "complaints": []})
+        self.assertEqual(self.expect("reload", FINE).stdout, "/etc/koi/koi.yaml is applied\n")
+        self.answer("POST", "/v1/reload", 200, {"outcome": "unchanged", "configuration": "/etc/koi/koi.yaml"})
+        self.assertEqual(self.expect("reload", FINE).stdout, "/etc/koi/koi.yaml has not changed\n")
+        self.assertEqual(json.loads(self.expect("reload -o json", FINE).stdout)["outcome"], "unchanged")
+
+    def test_refused_is_1_with_every_complaint(self):
+        self.answer("POST", "/v1/reload", 422, {"outcome": "refused", "configuration": "/etc/koi/koi.yaml",
+                                                "complaints": [{"text": "koi.yaml:3:1  pools: one"}]})
+        done = self.expect("reload", FAILED)
+        self.assertEqual(done.stderr, "koi.yaml:3:1  pools: one\n"
+                                      "koi: /etc/koi/koi.yaml cannot be used; the running configuration stays\n")
+
+
+class Step(KoiTest):
+    def test_down_and_up(self):
+        for word in ("step-down", "step-up"):
+            self.answer("POST", "/v1/" + word, 200, {"outcome": "told"})
+            self.expect(word + " 51", FINE, out="vhid 51")
+            self.assertEqual(json.loads(self.koid.asked[-1][2]), {"vhid": 51})
+        self.answer("POST", "/v1/step-down", 404, {"error": "vhid 7 is not in the configuration"})
+        self.expect("step-down 7", FAILED, err="vhid 7 is not in the configuration")
+
+
+class Events(KoiTest):
+    LINES = [{"number": 1, "time": "2024-05-04T03:32:01.123Z", "level": 5, "event": "role", "sentence": "vhid 51 is master", "fields": {}},
+             {"number": 2, "time": "2024-05-04T03:32:02.000Z", "level": 4, "event": "source", "sentence": "cannot say", "fields": {}}]
+
+    def test_lines_for_people_and_for_programs(self):
+        text = "".join(json.dumps(line) + "\n" for line in self.LINES)
+        self.answer("GET", "/v1/events", 200, text)
+        self.assertEqual(self.expect("events -n 2", FINE).stdout,
+                         "2024-05-04T03:32:01.123Z  role        vhid 51 is master\n"
+                         "2024-05-04T03:32:02.000Z  source      cannot say\n")
+        self.assertEqual(self.koid.asked[-1][1], "/v1/events?most=2")
+        self.assertEqual(self.expect("events -o json", FINE).stdout, text)
+
+    def test_nonsense_in_a_line_is_no_crash(self):
+        self.answer("GET", "/v1/events", 200, 'nonsense\n[]\n{"level": "x", "sentence": 7}\n\n')
+        self.assertEqual(self.koi("events").returncode, FINE)
+
+    def test_following_prints_each_line_as_it_comes_and_ends_with_koid(self):
+        go_on = threading.Event()
+
+        def stream(handler):
+            handler.send_response(200)
+            handler.send_header("Transfer-Encoding", "chunked")
+            handler.end_headers()
+            for i, line in enumerate(self.LINES):
+                whole = (json.dumps(line) + "\n").encode()
+                for part in (whole[:10], whole[10:]):  # a line may arrive in parts
+                    handler.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+                    handler.wfile.flush()
+                if i == 0:
+                    go_on.wait(20)
+            handler.wfile.write(b"0\r\n\r\n")
+
+        self.koid.answers[("GET", "/v1/events")] = stream
+        koi = subprocess.Popen([KOI, "events", "-f", "-n", "5"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               env={"KOI_SOCKET": self.socket})
+        self.assertIn("vhid 51 is master", koi.stdout.readline())  # before the rest was sent
+        go_on.set()
+        rest, err = koi.communicate(timeout=20)
+        self.assertIn("cannot say", rest)
+        self.assertIn("koid ended", err)
+        self.assertEqual(koi.returncode, NOT_RUNNING)
+        self.assertEqual(self.koid.asked[-1][1], "/v1/events?most=5&follow=1")
+
+    def test_an_interrupt_ends_following(self):
+        started = threading.Event()
+
+        def stream(handler):
+            handler.send_response(200)
+            handler.send_header("Transfer-Encoding", "chunked")
+            handler.end_headers()
+            handler.wfile.flush()
+            started.set()
+            time.sleep(20)
+
+        self.koid.answers[("GET", "/v1/events")] = stream
+        koi = subprocess.Popen([KOI, "events", "-f"], env={"KOI_SOCKET": self.socket})
+        self.assertTrue(started.wait(20))
+        koi.send_signal(signal.SIGINT)
+        self.assertEqual(koi.wait(timeout=20), -signal.SIGINT)
+
+
+class Version(KoiTest):
+    def test_it_is_said_without_asking_anybody(self):
+        for words in ("version", "--version"):
+            self.assertRegex(self.expect(words, FINE).stdout, r"^koi [0-9]+\.[0-9]+\.[0-9]+\n$")
+        self.assertEqual(self.koid.asked, [])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    KOI = os.path.abspath(sys.argv.pop(1))
+    unittest.main()
