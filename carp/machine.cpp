@@ -9,7 +9,7 @@ namespace {
 
 constexpr int highest_demoted_skew = 240;      // rule 9: the ceiling of every implementation
 constexpr Duration just_now = Duration(3906);  // rule 4: 1/256 s, the shortest beat there is
-constexpr unsigned most_ties_over_v6 = 3;          // rule 3
+constexpr unsigned most_ties_over_v6 = 3;      // rule 3
 constexpr Duration overslept = 250ms;          // rule 8: no timer of a machine that is awake is so late
 
 std::string seconds(Duration d) {
@@ -47,9 +47,7 @@ struct Turn {
 
     // The same for a wait that became another one on its way: a longer one counts from where the old one began, a
     // shorter one ends at `end` or where the old one would have ended, whichever comes first.
-    void wait_until(Instant end) {
-        wait_from(std::max(next.counts_from, std::min(next.deadline, end) - wait()));
-    }
+    void wait_until(Instant end) { wait_from(std::max(next.counts_from, std::min(next.deadline, end) - wait())); }
 
     void become(Role role, std::string because) {
         actions.emplace_back(RoleChanged{next.role, role, std::move(because)});

@@ -28,11 +28,17 @@ set(KOI_LIB_curl PkgConfig::curl)
 
 add_library(koi_flags INTERFACE)
 target_include_directories(koi_flags INTERFACE ${PROJECT_SOURCE_DIR})
+# A unity build (./dev test) puts several sources into one, where a private type may look like a part of a public one.
+if(CMAKE_UNITY_BUILD)
+    target_compile_options(koi_flags INTERFACE -Wno-subobject-linkage)
+endif()
 target_compile_options(koi_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -fno-semantic-interposition)
 target_compile_definitions(koi_flags INTERFACE
     KOI_VERSION="${PROJECT_VERSION}" KOI_LIBEXECDIR="${CMAKE_INSTALL_PREFIX}/lib/koi" _GNU_SOURCE)
 if(KOI_SANITIZE)
-    target_compile_options(koi_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    # GCC 12 sees uninitialised variants that are none once the sanitizers have rewritten them.
+    target_compile_options(koi_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all
+        -fno-omit-frame-pointer -Wno-maybe-uninitialized)
     target_link_options(koi_flags INTERFACE -fsanitize=address,undefined)
 endif()
 if(KOI_FUZZ)

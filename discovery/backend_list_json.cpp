@@ -53,7 +53,7 @@ public:
         ++*this;
         return before;
     }
-    friend bool operator!=(const CountingIterator& a, const CountingIterator& b) { return a.at_ != b.at_; }
+    friend bool operator==(const CountingIterator& a, const CountingIterator& b) { return a.at_ == b.at_; }
 
 private:
     Progress* progress_;

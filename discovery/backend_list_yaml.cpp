@@ -23,9 +23,9 @@ struct Unreadable {
     std::string what;
 };
 
-class Handler final : public YAML::EventHandler {
+class YamlReader final : public YAML::EventHandler {
 public:
-    explicit Handler(BackendList& list) : list_(list) {}
+    explicit YamlReader(BackendList& list) : list_(list) {}
 
     void OnDocumentStart(const YAML::Mark& mark) override {
         if (++documents_ > 1) throw Unreadable{spot_of(mark), "a second YAML document begins here; a file holds one"};
@@ -93,7 +93,7 @@ void read_yaml(std::string_view content, BackendList& list) {
     try {
         std::istringstream in{std::string(content)};
         YAML::Parser parser(in);
-        Handler handler(list);
+        YamlReader handler(list);
         while (parser.HandleNextDocument(handler)) {
         }
     } catch (const Unreadable& found) {

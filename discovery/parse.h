@@ -7,6 +7,9 @@
 //   lines   10.0.0.7:8080 5      # ip, ip:port, [ipv6]:port or ipv6, then an optional weight; '#' begins a comment
 //   json    ["10.0.0.7:8080", {"address": "10.0.0.7", "port": 8080, "weight": 5}]  or {"backends": [...]}
 //   yaml    the same as a YAML list, or under "backends:"
+//
+// Unknown keys, names instead of addresses, and addresses where no backend can be, are complaints. So is a file of
+// nothing but blanks, because that is what a half-written file looks like: an empty list is a comment line, or [].
 #pragma once
 
 #include <string>

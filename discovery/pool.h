@@ -6,11 +6,11 @@
 // turn that into a pool's state:
 //
 //   1. A failure changes no member. How long it has lasted is kept, so that status can say how old the list is.
-//   2. A snapshot replaces the members. A member that is gone drains: it keeps its connections at weight 0 until
-//   `drain`
-//      has passed (or the worker finds it idle). One that comes back while it drains is a member again.
+//   2. A snapshot replaces the members. A member that is gone drains: it keeps its connections at weight 0 until the
+//      time of `drain` has passed, or the worker finds it idle. One that comes back meanwhile is a member again.
 //   3. An empty snapshot where there were members is held and questioned for hold_empty: the members stay. If it is
-//      still empty then, it is believed. A non-empty snapshot meanwhile ends the question.
+//      still empty then, it is believed. A non-empty snapshot meanwhile ends the question. While the source fails the
+//      question stays open: a failure does not say that the list is still empty.
 #pragma once
 
 #include <map>

@@ -1,8 +1,8 @@
 // discovery/quote.h
 //
 // Foreign text made fit for a sentence: control characters and broken UTF-8 written as \xNN, and no longer than a
-// person will read. Everything that quotes a file, a source or a configuration goes through here, so
-// that nobody can paint on an operator's terminal. Pure.
+// person will read. Everything that quotes a file, a source or a configuration goes through here, so that nobody can
+// paint on an operator's terminal. Pure.
 #pragma once
 
 #include <cstddef>

@@ -53,6 +53,10 @@ bool leads(const Facts& facts, Vhid vhid) {
     return role != facts.roles.end() && role->second.role == carp::Role::master;
 }
 
+bool leads_any(const Facts& facts) {
+    return std::ranges::any_of(facts.roles, [](const auto& r) { return r.second.role == carp::Role::master; });
+}
+
 }  // namespace
 
 ipvs::BackendKey backend_key(const config::Service& service, const Endpoint& member) {
@@ -64,7 +68,13 @@ ipvs::BackendKey backend_key(const config::Service& service, const Endpoint& mem
 bool stands(const config::Config& config, const config::Service& service, const Facts& facts) {
     if (config::standby(config).warm) return true;
     if (service.vhid) return leads(facts, *service.vhid);
-    return std::ranges::any_of(facts.roles, [](const auto& r) { return r.second.role == carp::Role::master; });
+    return leads_any(facts);
+}
+
+bool heard_of(const Facts& facts, const std::string& name) {
+    if (facts.scout_missing) return true;  // there will be no word for a while
+    const auto pool = facts.pools.find(name);
+    return pool != facts.pools.end() && (pool->second.members || pool->second.failure);
 }
 
 Desired plan(const config::Config& config, const Facts& facts, Instant now) {
@@ -79,7 +89,10 @@ Desired plan(const config::Config& config, const Facts& facts, Instant now) {
     }
     const bool impossible = facts.datapath_missing && !config.services.empty();
     const bool refused = !facts.refused.empty() && now - facts.refused_at < memory_of_refusal;
-    if (impossible || refused) desired.demotion = *Demotion::of(Demotion::max);  // rule 6
+    const bool newcomer = facts.roles_known && !leads_any(facts) && std::ranges::any_of(config.services, [&](const auto& service) {
+        return !heard_of(facts, service.pool);
+    });
+    if (impossible || refused || newcomer) desired.demotion = *Demotion::of(Demotion::max);  // rules 6, 7
     return desired;
 }
 

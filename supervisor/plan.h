@@ -12,6 +12,8 @@
 //   5. The sorry server serves, alone but for those that drain, while no member has weight.
 //   6. A table that cannot be had demotes this node: no ip_vs although there are services, or changes the kernel refused
 //      within the last ten minutes. That long, because a backup cannot tell whether it would be refused again.
+//   7. A node that leads nothing and has not heard of all its pools yet is demoted as well: it would take over from a peer
+//      that serves, and have nobody to serve with. That a pool's source cannot say is a word, too.
 #pragma once
 
 #include "supervisor/config/config.h"
@@ -25,6 +27,8 @@ Desired plan(const config::Config&, const Facts&, Instant now);
 // Which services of `config` are this vhid's, and whether a vhid's services stand (rule 1).
 bool stands(const config::Config&, const config::Service&, const Facts&);
 ipvs::BackendKey backend_key(const config::Service&, const Endpoint& member);  // rule 4
+
+bool heard_of(const Facts&, const std::string& pool);  // rule 7
 
 constexpr Duration memory_of_refusal = 10min;
 

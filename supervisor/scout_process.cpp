@@ -42,7 +42,7 @@ void ScoutProcess::start() {
             if (const auto message = discovery::decode(bytes)) told_.message(*message);
             else log::note(log::Level::error, "scout", "the scout said something that makes no sense");
         },
-        [](const std::string&) {});
+        [this](const std::string&) { channel_.reset(); });  // it ends when it finds that nobody listens
     end_ = loop_.on_end(pid_, Priority::facts, "scout end", [this](int code, int status) { ended(code, status); });
     (void)channel_->send(discovery::encode(discovery::WatchPools{pools_}));
 }

@@ -103,8 +103,9 @@ void Worker::tell_tables() {
         if (role == facts_.roles.end()) continue;
         const auto concerns = [&](const config::Service& s) { return !s.vhid || *s.vhid == vhid; };
         const bool needed = std::ranges::any_of(config_.services, concerns);
+        // Before the first word about its pool, a virtual server would refuse everybody.
         const bool stands = std::ranges::all_of(config_.services, [&](const auto& s) {
-            return !concerns(s) || !desired_.table.contains(s.at) || facts_.observed.contains(s.at);
+            return !concerns(s) || !desired_.table.contains(s.at) || (facts_.observed.contains(s.at) && heard_of(facts_, s.pool));
         });
         const link::TableReady now{.vhid = vhid, .ready = !needed || (datapath_ && stands), .always = !needed || warm,
                                    .since = role->second.since};
@@ -116,7 +117,7 @@ void Worker::tell_tables() {
 }
 
 void Worker::tell_demotion() {
-    if (left_ || demotion_told_ == desired_.demotion) return;
+    if (left_ || !facts_.roles_known || demotion_told_ == desired_.demotion) return;
     tell(link::Demote{desired_.demotion});
     demotion_told_ = desired_.demotion;
 }

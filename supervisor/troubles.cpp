@@ -41,7 +41,7 @@ void of_pools(const config::Config& config, const Facts& facts, const Desired& d
             out.push_back({"source", settings.name,
                            "pool " + settings.name + ": " + *pool.failure +
                                (pool.members ? "; going on with the " + std::to_string(pool.members->size()) +
-                                                   " backends last known" + (pool.from_disk ? " from an earlier run" : "")
+                                                   (pool.members->size() == 1 ? " backend" : " backends") + " last known" + (pool.from_disk ? " from an earlier run" : "")
                                              : "; no backend is known"),
                            pool.members && !pool.members->empty(), {}});
         if (pool.empty_since)
@@ -85,7 +85,9 @@ void of_vhid(const link::VhidReport& vhid, const Facts& facts, Instant now, Trou
                            " with another password or another list of vips, so there may be two masters; make key_file and "
                            "addresses the same on all nodes",
                        false, {}});
-    if (vhid.demotion.value() > 0)
+    // A newcomer's, for the moment until it has heard of its pools, is no trouble.
+    const auto demoted = facts.demoted_since.find(vhid.vhid);
+    if (vhid.demotion.value() > 0 && demoted != facts.demoted_since.end() && now - demoted->second >= 2s)
         out.push_back({"demotion", number(vhid.vhid),
                        name + " is demoted by " + std::to_string(vhid.demotion.value()) +
                            ": peers that are well are preferred; the cause is another trouble in this list or a recent one in koi events",

@@ -102,6 +102,10 @@ Outcome Worker::start() {
                                facts_.scout_missing = because;
                                dirty();
                            }});
+    // The election begins with the settings, and the next advert heard may lead to a role (plan.h, rules 6 and 7).
+    const bool newcomer = std::ranges::any_of(config_.services, [&](const auto& s) { return !heard_of(facts_, s.pool); });
+    demotion_told_ = newcomer && !setup_.again ? *Demotion::of(Demotion::max) : plan(config_, facts_, loop_.now()).demotion;
+    tell(link::Demote{*demotion_told_});
     adopt_configuration(std::move(config_));
 
     turn_ = loop_.after_each_turn(Priority::settle, "settle", [this] { turn(); });
@@ -152,20 +156,23 @@ void Worker::heard(std::span<const std::uint8_t> bytes) {
 
 void Worker::take(const link::RoleTold& role) {
     facts_.roles.insert_or_assign(role.vhid, role);
+    if (facts_.speaker)  // the report that shows it comes later; what is said of it (STATUS=) must not stay behind
+        for (auto& vhid : facts_.speaker->vhids)
+            if (vhid.vhid == role.vhid) vhid.role = role.role, vhid.since = role.since, vhid.because = role.because;
     dirty();
     settle();  // a role waits for nothing: the addresses wait for it
 }
 
 void Worker::take(const link::Report& report) {
-    // A role reaches us before the report that shows it; what is said of it (STATUS=) must not stay behind.
-    const auto same_role = [](const auto& a, const auto& b) { return a.vhid == b.vhid && a.role == b.role; };
-    if (!facts_.speaker || !std::ranges::equal(facts_.speaker->vhids, report.vhids, same_role)) dirty();
+    if (!facts_.roles_known) dirty();
     facts_.roles_known = true;
     for (const auto& vhid : report.vhids) {
         const auto count = vhid.counters.refused[static_cast<std::size_t>(carp::Refusal::wrong_digest)];
         auto& before = facts_.wrong_digests[vhid.vhid];
         if (count > before) facts_.wrong_digest_seen[vhid.vhid] = loop_.now();
         before = count;
+        if (vhid.demotion.value() > 0) facts_.demoted_since.try_emplace(vhid.vhid, loop_.now());
+        else facts_.demoted_since.erase(vhid.vhid);
     }
     facts_.speaker = report;
     report_new_ = true;

@@ -16,8 +16,6 @@ namespace koi {
 
 namespace {
 
-constexpr int patience_ms = 100;
-
 // Everything the child needs, made before the fork: between fork and exec a process may not allocate memory.
 struct Prepared {
     explicit Prepared(const Spawn& spawn);
@@ -115,9 +113,9 @@ void forget_signals() {
 // ---- In the parent. -----------------------------------------------------------------------------
 
 // Nothing arrives if the exec worked, as the pipe then closes by itself.
-Outcome hear_of(const std::string& program, int report) {
+Outcome hear_of(const std::string& program, int report, std::chrono::milliseconds patience) {
     pollfd ready{report, POLLIN, 0};
-    while (::poll(&ready, 1, patience_ms) < 0 && errno == EINTR) {
+    while (::poll(&ready, 1, static_cast<int>(patience.count())) < 0 && errno == EINTR) {
     }
     News news{};
     if (ready.revents == 0 || ::read(report, &news, sizeof news) != sizeof news) return Done{};
@@ -148,7 +146,7 @@ Result<int> spawn(const Spawn& what) {
     if (pid < 0) return from_errno("starting " + what.command[0], failure);
 
     childs.reset();
-    if (auto heard = hear_of(what.command[0], ours.get()); !heard) {
+    if (auto heard = hear_of(what.command[0], ours.get(), what.wait_for_exec); !heard) {
         ::waitpid(pid, nullptr, 0);
         return heard.error();
     }

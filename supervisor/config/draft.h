@@ -65,7 +65,7 @@ struct Draft {
     Written written;
 };
 
-// The readers, one file each. `secret` gives the content of a key file.
+// The readers, one file each.
 CarpDraft read_carp_defaults(const Field&);
 std::vector<VipDraft> read_vips(const Field&, const CarpDraft& defaults);
 std::vector<ServiceDraft> read_services(const Field&);

@@ -4,7 +4,7 @@
 // asked for one by one, and whatever nobody asked for is a mistake with a proposal.
 //
 //     Keys keys(field, "a service");
-//     if (auto f = keys.need("name")) set(service.name, name(*f));
+//     if (auto f = keys.need("name", "name: web")) set(service.name, name(*f));
 //     if (auto f = keys.take("pool")) ...
 //     keys.not_yet("check");
 //     keys.finish();

@@ -3,8 +3,8 @@
 // A file and all that it includes, as one tree. `!include PATTERN` is the contents of the files that match, relative
 // to the folder of the file that says it:
 //
-//   as a value              services: !include conf.d/*.yaml     the lists of all files, joined; or their maps,
-//   joined as an item of a list    - !include web.yaml                  the items of the files' lists, in its place
+//   as a value               services: !include conf.d/*.yaml     the lists of all files, joined; or their maps
+//   as an item of a list     - !include web.yaml                  the items of the files' lists, in its place
 //
 // Files come in the order of their names. A pattern with *, ? or [ may match nothing; a plain name must be there. A
 // file that is empty adds nothing. A file cannot include itself, not even by way of others.

@@ -2,9 +2,9 @@
 //
 // A file → Config, or all complaints at once, each with file:line:column, the path of the key, and a proposal where
 // one can be made ("did you mean"). Unknown keys, wrong types, values out of range, a vip that no vhid owns, one vhid
-// twice on one interface, two services at one place: each is an error. A key that is designed but not in this version
-// is named as such. read() is pure (a loader gives it files); load() opens the real ones and also reads the key
-// files.
+// twice, two services at one place: each is an error. A key that is designed but not in this version is named as
+// such. Only a file that is no YAML is complained about alone. No complaint ever shows a password. read() is pure (a
+// loader gives it files); load() opens the real ones and also reads the key files.
 #pragma once
 
 #include <functional>

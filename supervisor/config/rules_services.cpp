@@ -63,9 +63,11 @@ void check_place(const ServiceDraft& draft, Notes& notes) {
     else if (place->port == 0 && settings.persistence == 0)
         notes.complain(draft.written.of("persistence"),
                        "port 0 means every port, which ip_vs does only with persistence; write for example 5m");
-    if (settings.one_packet && place->protocol != Protocol::udp)
-        notes.complain(draft.written.of("one_packet"),
-                       "is for UDP; this service is " + std::string(to_string(place->protocol)));
+    if (place->protocol == Protocol::udp) return;
+    const std::string rule = "is for UDP; this service is " + std::string(to_string(place->protocol));
+    if (settings.one_packet) notes.complain(draft.written.of("one_packet"), rule);
+    if (!settings.persistence_engine.empty())
+        notes.complain(draft.written.of("persistence_engine"), rule);  // rule 13
 }
 
 // Rule 11.

@@ -37,7 +37,9 @@ bool Group::can_speak() const { return own_address().has_value(); }
 void Group::look(bool resume) {
     const auto own = own_address();
     for (const auto family : {Family::ipv4, Family::ipv6}) {
-        const auto address = wire_->can_speak(family) ? wire_->own_address(family) : std::nullopt;
+        // Only the families we speak: over the other one no tie can be decided.
+        const bool speaks = has_family(settings_.carp, family) && wire_->can_speak(family);
+        const auto address = speaks ? wire_->own_address(family) : std::nullopt;
         if (address) instance_.own_address(*address);
         else instance_.forget_own_address(family);
     }
@@ -75,6 +77,9 @@ void Group::change(link::VhidSettings settings) {
 
 void Group::due() {
     worst_slip_ = std::max(worst_slip_, loop_.now() - instance_.deadline());
+    // An advert that has arrived counts before a patience that has ended: the loop does not promise their order.
+    wire_->hear_what_waits();
+    if (loop_.now() < instance_.deadline()) return arm();
     take(carp::DeadlinePassed{});
 }
 

@@ -191,6 +191,9 @@ void Holder::hear(const std::string& interface) {
 
 void Holder::address_gone(const vip::Held& held) {
     if (!present_.contains(held)) return;  // our own removal, or foreign
+    const auto found = kernel_.addresses();
+    const auto is_it = [&](const auto& one) { return one.held == held; };
+    if (found && std::ranges::any_of(*found, is_it)) return;  // late news: we let it go and took it again
     present_.erase(held);
     if (!wanted().contains(held)) return;
     tell_(log::Level::warning, "address", held.text() + " was removed by somebody else; putting it back",

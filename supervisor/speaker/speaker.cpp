@@ -119,9 +119,11 @@ void Speaker::heard(const link::Message& message) {
         if (say->status != status_ && !stopping_) sd_notifyf(0, "STATUS=%s", say->status.c_str());
         status_ = say->status;
     } else if (const auto* reloading = std::get_if<link::Reloading>(&message)) {
-        const auto now = static_cast<unsigned long long>(loop_.now().time_since_epoch().count());
+        // The service manager's clock stands still while the machine sleeps; ours does not.
+        std::uint64_t monotonic = 0;
+        (void)sd_event_now(loop_.raw(), CLOCK_MONOTONIC, &monotonic);
         if (reloading->begins)
-            sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", now);
+            sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", static_cast<unsigned long long>(monotonic));
         else if (ready_told_)
             sd_notify(0, "READY=1");
     } else if (std::holds_alternative<link::Left>(message)) {
@@ -321,7 +323,7 @@ void Speaker::refused(const std::string& interface, carp::Refusal why, const IpA
 
     const bool neighbourly = is_neighbourly(why, ours);
     const auto limits = neighbourly ? log::RateLimit(1, 24h) : log::RateLimit(3, 60s);
-    auto& limit = refusal_limits_.try_emplace({why, ours}, limits).first->second;
+    auto& limit = refusal_limits_.try_emplace({why, neighbourly}, limits).first->second;
     if (!limit.allows(loop_.now())) return;
     std::string sentence = sentence_for(why, source.text(), interface, vhid, ours);
     if (limit.suppressed() > 0)
@@ -394,7 +396,8 @@ void Speaker::settle_demotion() {
         const auto demotion = demotion_of(*g);
         if (demotion == g->instance().state().demotion) continue;
         tell(log::Level::notice, "demotion",
-             "vhid " + std::to_string(vhid.value()) + " is demoted by " + std::to_string(demotion.value()),
+             "vhid " + std::to_string(vhid.value()) +
+                 (demotion.value() > 0 ? " is demoted by " + std::to_string(demotion.value()) : " is no longer demoted"),
              {{"vhid", std::to_string(vhid.value())}, {"demotion", std::to_string(demotion.value())}});
         g->take(carp::Demoted{demotion});
     }

@@ -75,6 +75,10 @@ Outcome Wire::send(Family family, const carp::Advert& advert, const carp::Settin
     return ear->second.socket.send(advert, settings, *source);
 }
 
+void Wire::hear_what_waits() {
+    for (const auto family : {Family::ipv4, Family::ipv6}) hear(family);
+}
+
 void Wire::hear(Family family) {
     const auto ear = open_.find(family);
     if (ear == open_.end()) return;

@@ -38,6 +38,7 @@ public:
     // The address our adverts carry: of the family if given, else IPv4 before IPv6.
     std::optional<IpAddress> own_address(Family) const;
 
+    void hear_what_waits();  // without waiting for the loop's turn
     Outcome send(Family, const carp::Advert&, const carp::Settings&);
 
 private:

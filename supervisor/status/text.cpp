@@ -61,6 +61,7 @@ private:
     }
 
     std::string ago(Instant t) const { return t == Instant{} ? "never" : age(s_.at - t); }
+    std::string lasting(Instant since) const { return since == Instant{} ? "-" : age(s_.at - since); }
 
     void headline() {
         const auto warnings = static_cast<std::size_t>(std::ranges::count_if(s_.troubles, &Trouble::warning));
@@ -107,7 +108,7 @@ private:
         for (const auto& v : s_.speaker.vhids)
             table.row({"vhid " + std::to_string(v.vhid.value()),
                        {std::string(to_string(v.role)), v.role == carp::Role::master ? Colour::green : Colour::none},
-                       ago(v.since),
+                       lasting(v.since),
                        {std::to_string(v.demotion.value()), v.demotion.value() > 0 ? Colour::yellow : Colour::none},
                        v.interface,
                        reasons(v)});
@@ -128,7 +129,7 @@ private:
         Table table({"", "state", "for>", "interface", "vhid>", ""});
         for (const auto& v : s_.speaker.vhids)
             for (const auto& vip : v.vips)
-                table.row({vip.held.prefix.text(), state(vip), ago(vip.since), vip.held.interface,
+                table.row({vip.held.prefix.text(), state(vip), lasting(vip.since), vip.held.interface,
                            std::to_string(v.vhid.value()), stranger(vip.held.prefix.address)});
         put(table, "VIPS");
     }

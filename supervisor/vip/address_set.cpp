@@ -1,7 +1,5 @@
 #include "supervisor/vip/address_set.h"
 
-#include <ranges>
-
 namespace koi::vip {
 
 std::string Held::text() const { return prefix.text() + " on " + interface; }
@@ -9,10 +7,10 @@ std::string Held::text() const { return prefix.text() + " on " + interface; }
 std::vector<AddressChange> diff(const std::set<Held>& observed, const std::set<Held>& desired) {
     std::set<IpAddress> leaving;
     std::vector<AddressChange> removals, moves, changes;
-    for (const auto& held : observed | std::views::reverse) {
-        if (desired.contains(held)) continue;
-        leaving.insert(held.prefix.address);
-        removals.push_back(RemoveAddress{held});
+    for (auto held = observed.rbegin(); held != observed.rend(); ++held) {
+        if (desired.contains(*held)) continue;
+        leaving.insert(held->prefix.address);
+        removals.push_back(RemoveAddress{*held});
     }
     for (const auto& held : desired) {
         if (observed.contains(held)) continue;

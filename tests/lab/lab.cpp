@@ -62,8 +62,8 @@ void Lab::carry_out(Node& from, const Outgoing& out) {
         }
     }
     for (const auto& r : out.roles)
-        lines_.push_back({now_, from.name(), std::string(to_string(r.from)) + " -> " + std::string(to_string(r.to)),
-                          r.because});
+        lines_.push_back(
+            {now_, from.name(), std::string(to_string(r.from)) + " -> " + std::string(to_string(r.to)), r.because});
 }
 
 // ---- What can happen ------------------------------------------------------------------------------
@@ -176,7 +176,8 @@ void Lab::heal() {
 }
 
 void Lab::noise(Noise n) {
-    lines_.push_back({now_, "wire",
+    lines_.push_back({now_,
+                      "wire",
                       "loses " + std::to_string(n.loss) + " %, doubles " + std::to_string(n.duplication) +
                           " %, delays up to " + std::to_string(n.delay.count() / 1000) + " ms",
                       {}});
@@ -203,7 +204,8 @@ std::string Lab::transcript() const {
     std::string out = "\n";
     for (const auto& line : lines_) {
         char head[64];
-        std::snprintf(head, sizeof head, "%8.3f  %-*s  ", static_cast<double>(line.at.time_since_epoch().count()) / 1e6,
+        std::snprintf(head, sizeof head, "%8.3f  %-*s  ",
+                      static_cast<double>(line.at.time_since_epoch().count()) / 1e6,
                       static_cast<int>(std::min<std::size_t>(longest, 40)), line.who.c_str());
         out += head + line.what + (line.because.empty() ? "" : "   (" + line.because + ")") + "\n";
     }

@@ -1,7 +1,8 @@
 // tests/lab/lab.h
 //
-// The simulated lab: some nodes on one wire, and a clock that runs as fast as we think. Stories are told with its words
-// (see tests/story); the labs of network namespaces use the same ones. Everything that happens is in the transcript.
+// The simulated lab: some nodes on one wire, and a clock that runs as fast as we think. Stories are told with its
+// words (see tests/story); the labs of network namespaces use the same ones. Everything that happens is in the
+// transcript.
 //
 //     Lab lab;
 //     Node& left = lab.node("left", {.advskew = 0});
@@ -35,12 +36,12 @@ public:
     void run_for(Duration);
 
     // What can happen to a node.
-    void kill(Node&);       // power off
-    void start(Node&);      // power on, after kill or stop
-    void stop(Node&);       // a clean stop: bow-out and all
-    void freeze(Node&);     // the process stops; its kernel still receives
-    void suspend(Node&);    // the whole machine sleeps; what is sent to it is lost
-    void wake(Node&);       // after freeze or suspend
+    void kill(Node&);     // power off
+    void start(Node&);    // power on, after kill or stop
+    void stop(Node&);     // a clean stop: bow-out and all
+    void freeze(Node&);   // the process stops; its kernel still receives
+    void suspend(Node&);  // the whole machine sleeps; what is sent to it is lost
+    void wake(Node&);     // after freeze or suspend
     void demote(Node&, int demotion);
     void step_down(Node&);
     void step_up(Node&);
@@ -57,14 +58,14 @@ public:
 
     // What is seen.
     Instant now() const { return now_; }
-    std::string master() const;      // "left", "left and right", "nobody"
+    std::string master() const;                            // "left", "left and right", "nobody"
     Duration doubly_held() const { return doubly_held_; }  // in all, since the beginning
     Duration unheld() const { return unheld_; }
-    std::uint64_t adverts() const { return adverts_; }     // packets that left a node
+    std::uint64_t adverts() const { return adverts_; }  // packets that left a node
     std::string transcript() const;
     const std::vector<std::unique_ptr<Node>>& nodes() const { return nodes_; }
     const Wire& wire() const { return wire_; }
-    bool hears(const Node& to, const Node& from) const;    // would a packet arrive, noise apart?
+    bool hears(const Node& to, const Node& from) const;  // would a packet arrive, noise apart?
 
     // Called after everything that happened, with the lab in its new state.
     void watch(std::function<void()> look) { look_ = std::move(look); }

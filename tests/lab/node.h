@@ -1,7 +1,8 @@
 // tests/lab/node.h
 //
-// A machine of the simulated lab: a carp::Instance with its real bytes, and the fates a machine can meet. It does what
-// the speaker does with an Instance, in the same order: what waits in the socket is heard before the timer counts.
+// A machine of the simulated lab: a carp::Instance with its real bytes, and the fates a machine can meet. It does
+// what the speaker does with an Instance, in the same order: what waits in the socket is heard before the timer
+// counts.
 #pragma once
 
 #include <deque>

@@ -1,8 +1,8 @@
 // tests/lab/wire.h
 //
-// A shared segment in memory. It carries whole packets from one place to every other, each on its own way: a way may be
-// cut in one direction alone. The segment keeps the order of what it carries, as a switch does. Noise loses, doubles and
-// delays what passes; delayed packets overtake each other.
+// A shared segment in memory. It carries whole packets from one place to every other, each on its own way: a way may
+// be cut in one direction alone. The segment keeps the order of what it carries, as a switch does. Noise loses,
+// doubles and delays what passes; delayed packets overtake each other.
 #pragma once
 
 #include <cstddef>

@@ -77,7 +77,7 @@ class Mouth:
         if source:  # somebody else's, which the kernel would not send for us
             head = struct.pack("!IHBB", 6 << 28, len(payload), PROTOCOL, hops)
             addresses = socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, GROUP[6])
-            self.frames.send(bytes.fromhex("333300000012") + bytes(6) + struct.pack("!H", IPV6) + head + addresses + payload)
+            self.frames.send(bytes.fromhex("333300000012") + self.frames.getsockname()[4] + struct.pack("!H", IPV6) + head + addresses + payload)
             return
         self.v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, hops)
         self.v6.sendto(payload, (GROUP[6], 0, 0, self.index))

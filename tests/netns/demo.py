@@ -8,6 +8,7 @@ Every step says what was done and what the client saw. Ends with a table; exit c
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import textwrap
@@ -18,12 +19,13 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import nodes
 from lab import Lab
 from processes import Failed
 
 VIP = "10.77.0.100"
 COLUMNS = 100
-SKEW = {"lb1": 0, "lb2": 20}
+SKEW = {"lb1": 0, "lb2": 5}
 FAST_SKEW = {"lb1": 5, "lb2": 10}
 
 PICTURE = f"""\
@@ -32,7 +34,7 @@ PICTURE = f"""\
   ───────┴─┬─────────────────┬────────────────┬────────────┬────────────┬───────  one network
            │                 │                │            │            │
     lb1 10.77.0.11    lb2 10.77.0.12         red         green        blue        web servers
-    koid, advskew 0   koid, advskew 20   10.77.0.21   10.77.0.22   10.77.0.23
+    koid, advskew 0   koid, advskew 5    10.77.0.21   10.77.0.22   10.77.0.23
            └────────┬────────┘
               {VIP}      One of the two holds this address: the master. Its IPVS hands every
                                connection to a web server, which answers the client directly (dr)."""
@@ -76,8 +78,12 @@ class Demo:
         step = Step(len(self.steps) + 1, title, name)
         self.steps.append(step)
         print(f"\n{step.number}  {title}\n", flush=True)
-        yield step
-        step.held = True
+        try:
+            yield step
+            step.held = True
+        except Failed as problem:
+            step.seen = str(problem)
+            raise
 
     def holds(self, condition, otherwise):
         if not condition:
@@ -122,7 +128,7 @@ class Demo:
     def weights(self, director):
         """What stands in the kernel, by backend name: {"red": 1}."""
         names = {host.address(): name for name, host in self.backends.items()}
-        service = director.koid.koi_json("show", "services")["services"][0]
+        service = nodes.status(director, "services")["services"][0]
         return {names[one["backend"].rsplit(":", 1)[0]]: one["observed_weight"] for one in service["backends"]
                 if one["observed_weight"] is not None}
 
@@ -131,7 +137,7 @@ class Demo:
 
     def show_status(self, director):
         text = director.koid.koi("status").stdout.rstrip()
-        print(f"\n{director.name}# koi status\n{text}\n", flush=True)
+        print(f"\n{director.name}# koi status\n{text}", flush=True)
 
 
 def share(counts):
@@ -265,6 +271,7 @@ def old_one_back(demo):
     with demo.step("lb1 is repaired and comes back", "lb1 back") as step:
         watch = demo.watch()
         demo.lb1.power_on()
+        shutil.rmtree(demo.lb1.koid.folder / "run")  # which a machine that boots finds empty
         demo.start_koid(demo.lb1).wait_ready()
         demo.did("lb1 booted and started koid")
         demo.lab.wait_until(lambda: demo.lab.master(VIP) == "lb1", 10, "lb1 takes the address back")
@@ -309,7 +316,7 @@ def kernel_sentence():
 
 def summary(demo):
     def row(number, name, seen, figure, verdict):
-        print(f"{number:>2}  {name:<21} {seen:<48} {figure:<14} {verdict}")
+        print(f"{number:>2}  {name:<20} {seen:<50.50} {figure:<13} {verdict}".rstrip())
     print("\n" + "─" * COLUMNS)
     row("", "step", "what was seen", "figure", "")
     for step in demo.steps:

@@ -95,6 +95,7 @@ class Watch:
 
     def run(self):
         signal.signal(signal.SIGTERM, self.stop)
+        print("watching", file=sys.stderr, flush=True)  # whoever started us may go on now
         following = time.monotonic()
         while self.going or self.open or self.pings:
             now = time.monotonic()

@@ -214,6 +214,7 @@ class Watching(Process):
         with open(self.answers_file, "wb") as answers:
             super().__init__(host, ["/usr/bin/python3", Path(__file__).with_name("probe.py"), "watch", protocol, address,
                                     port, every_ms, timeout_ms], "watch", stdout=answers)
+        self.wait_for_text("watching")  # a busy machine may need a second to start a program
 
     def end(self, timeout=15):
         """Stops asking. Returns itself."""

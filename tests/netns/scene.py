@@ -12,6 +12,7 @@ koi says. Both are {"10.77.0.100:80/tcp": {"red": Row}} so that they can be comp
 import json
 from collections import namedtuple
 
+import nodes
 from processes import Failed
 
 VIP4, VIP6 = "10.77.0.100", "fd77::64"
@@ -99,7 +100,7 @@ class Scene:
         return spelled(self.backends[name].address("front" if self.forward == "dr" else "back", version), port)
 
     def text(self, version, **weights):
-        return "".join(f"{self.real(name, version)} {weight}\n" for name, weight in weights.items())
+        return "".join(f"{self.real(name, version)} {weight}\n" for name, weight in weights.items()) or "# none\n"
 
     def list(self, director=None, **weights):
         """The file of backends, for both families, of one or all directors, replaced in one step."""
@@ -152,9 +153,9 @@ class Scene:
         return self.named(witness(director or self.director))
 
     def shown(self, director=None):
-        """What `koi show services -o json` says stands in the kernel."""
+        """What koid says stands in the kernel."""
         table = {}
-        for one in (director or self.director).koid.koi_json("show", "services")["services"]:
+        for one in nodes.status(director or self.director, "services")["services"]:
             if one["observed"]:
                 table[one["at"]] = {
                     b["backend"]: Row(one["forward"].split()[0], b["observed_weight"], b["active_connections"],
@@ -179,9 +180,8 @@ class Scene:
         return self.lab.wait_until(there, timeout, f"{', '.join(places or self.places)} have {expected}", every=0.05)
 
     def events(self, director=None):
-        """The sentences of `koi events`, oldest first."""
-        lines = (director or self.director).koid.koi("events", "-n", "2000", "-o", "json").stdout.splitlines()
-        return [json.loads(line) for line in lines if line.strip()]
+        """What `koi events` tells, oldest first."""
+        return [json.loads(line) for line in nodes.ask(director or self.director, "/v1/events").splitlines() if line.strip()]
 
     def wait_for_event(self, words, timeout=10, director=None, after=0):
         """Until `koi events` has a sentence with all these words; returns it."""

@@ -75,7 +75,8 @@ TEST(BowOut, ALateCopyMovesNobody) {
         const auto& s = a.settings();
         leaving.digest = carp::Seal(s.vhid, s.addresses, s.password, s.link_local).sign(7);
         const auto bytes = carp::encode(leaving);
-        return Packet{{*IpAddress::parse("10.0.0.1"), *IpAddress::parse("224.0.0.18"), 255}, {bytes.begin(), bytes.end()}};
+        return Packet{{*IpAddress::parse("10.0.0.1"), *IpAddress::parse("224.0.0.18"), 255},
+                      {bytes.begin(), bytes.end()}};
     }();
     lab.stop(a);
     lab.run_for(2s);

@@ -1,215 +1,19 @@
-// The law of the election, over many thousand random lives of two to four nodes.
+// Twelve thousand random lives of two to four nodes: random settings, then things that happen to nodes and wire, then
+// everything is healed. While they live, tests/lab/law.h holds: no connected group is without a master, or has two,
+// for longer than its formula allows. In the end exactly one node leads, nothing moves any more, and nobody would
+// have the right to push it aside.
 //
-//   1. Once everything is healed, exactly one node leads, nothing moves any more, and nobody would have the right to
-//      push it aside.
-//   2. A connected group is never without a master for longer than its formula allows:
-//
-//          the patience of the least patient node in it that may lead, plus the wire;
-//          only its rank, plus the wire, where a master everybody follows bowed out
-//
-//      The patience of a node is 3·advbase + skew/256 s with the skew it would send (3·skew/256 s where advbase is 0),
-//      or three beats of the master it followed where that does not outlast two and its own claim is no better
-//      (machine.h, rule 6). The rank is 250 µs for each step of that skew; it may come on top of a patience, where a
-//      backup gave up its turn. The count begins when the group lost its master, or when it became a group: when the
-//      last fault in it ended, its last member joined, or one was reloaded.
-//   3. A connected group has two masters for no longer than one beat of the better one, counted alike.
-//
-// A connected group: awake nodes that all hear each other, hear nobody else and are heard by nobody else, over a wire
-// without noise. Where there is noise, or one hears the other and not the other way round, CARP promises nothing.
-//
-// A failure names its seed; KOI_SEED=N tells that one alone, with its transcript. KOI_SEEDS=N sets how many are tried.
+// A failure names its seed; KOI_SEED=N tells that one alone, with its transcript. KOI_SEEDS=N sets how many are
+// tried.
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
-#include <optional>
-#include <utility>
 
-#include "tests/lab/lab.h"
+#include "tests/lab/law.h"
 
 namespace koi::lab {
 namespace {
-
-using carp::Claim;
-
-constexpr Duration the_wire = 2 * Wire::slowest + 100us;
-constexpr Duration highest_rank = 64ms;
-
-// The formulas, written down once more: a law that asked carp/ for them could not see them change.
-std::int64_t skew(const Node& n) {
-    const int plain = n.settings().advskew.value(), unwell = n.state().demotion.value();
-    return unwell == 0 ? plain : std::max(plain, std::min(240, plain + unwell));
-}
-Duration steps(std::int64_t n) { return Duration(n * 1'000'000 / 256); }
-Duration beat(const Node& n) { return steps(std::max<std::int64_t>(1, n.settings().advbase.value() * 256 + skew(n))); }
-Duration rank(const Node& n) { return 250us * skew(n); }
-Claim claim(const Node& n) { return {n.state().demotion.value(), steps(n.settings().advbase.value() * 256 + skew(n))}; }
-
-Duration patience(int advbase, std::int64_t advskew) {
-    return advbase == 0 ? steps(std::max<std::int64_t>(3, 3 * advskew)) : steps(3 * advbase * 256 + advskew);
-}
-Duration patience(const Node& n) {
-    const auto own = patience(n.settings().advbase.value(), skew(n));
-    const auto& followed = n.state().master_claim;
-    const bool cannot_outlast = followed && own < 2 * followed->beat && !(claim(n) < *followed);
-    return cannot_outlast ? 3 * followed->beat : own;
-}
-
-// ---- The law, watching ----------------------------------------------------------------------------
-
-class Law {
-public:
-    explicit Law(Lab& lab) : lab_(lab) {
-        lab_.watch([this] { look(); });
-    }
-
-    const std::string& broken() const { return broken_; }  // empty: it held
-    unsigned absences() const { return absences_; }        // how often a group lost its master and had another in time
-
-    void look() {
-        judge();
-        const auto before = std::exchange(seen_, see());
-        if (somebody_joined(before, seen_)) {
-            calm_from_ = std::max(calm_from_, lab_.now());
-            absent_ = doubled_ = {};
-        }
-        // What was sent in noise may arrive long after it.
-        if (seen_.delay != before.delay) calm_from_ = std::max(calm_from_, lab_.now() + before.delay);
-        if (seen_ != before || any_open()) measure();
-    }
-
-private:
-    static constexpr std::size_t most = 4;
-    using Set = unsigned;  // of nodes, a bit each
-
-    struct Sight {
-        Set awake = 0, masters = 0, stepped_down = 0;
-        std::array<Set, most> hears{};  // only among the awake
-        std::array<Duration, most> patience{};  // as configured
-        bool noise = false;
-        Duration delay{};
-        friend bool operator==(const Sight&, const Sight&) = default;
-    };
-    // Something that may only last so long, as far as this node is concerned.
-    struct Window {
-        std::optional<Instant> since;
-        Duration allowed{};
-    };
-
-    static bool has(Set s, std::size_t n) { return (s >> n & 1) != 0; }
-
-    Sight see() const {
-        Sight s;
-        const auto& nodes = lab_.nodes();
-        for (std::size_t n = 0; n < nodes.size(); ++n)
-            if (nodes[n]->is_awake()) {
-                s.awake |= 1u << n;
-                s.masters |= nodes[n]->holds() ? 1u << n : 0u;
-                s.stepped_down |= nodes[n]->state().stepped_down ? 1u << n : 0u;
-            }
-        for (std::size_t n = 0; n < nodes.size(); ++n)
-            s.patience[n] = patience(nodes[n]->settings().advbase.value(), nodes[n]->settings().advskew.value());
-        for (std::size_t to = 0; to < nodes.size(); ++to)
-            for (std::size_t from = 0; from < nodes.size(); ++from)
-                if (has(s.awake, to) && has(s.awake, from) && lab_.hears(*nodes[to], *nodes[from]))
-                    s.hears[to] |= 1u << from;
-        const auto& noise = lab_.wire().noise();
-        s.noise = noise.loss > 0 || noise.duplication > 0 || noise.delay > 0us;
-        s.delay = noise.delay;
-        return s;
-    }
-
-    static bool somebody_joined(const Sight& before, const Sight& after) {
-        bool joined = (after.awake & ~before.awake) != 0 || after.patience != before.patience;
-        for (std::size_t n = 0; n < most; ++n) joined |= (after.hears[n] & ~before.hears[n]) != 0;
-        return joined;
-    }
-
-    // The group of n, if it is one; else nothing.
-    Set group_of(std::size_t n) const {
-        const Set group = seen_.hears[n] | 1u << n;
-        for (std::size_t m = 0; m < most; ++m) {
-            if (has(group, m) && (seen_.hears[m] | 1u << m) != group) return 0;
-            if (!has(group, m) && (seen_.hears[m] & group) != 0) return 0;
-        }
-        return group;
-    }
-
-    bool any_open() const {
-        return std::ranges::any_of(absent_, [](const Window& w) { return w.since.has_value(); }) ||
-               std::ranges::any_of(doubled_, [](const Window& w) { return w.since.has_value(); });
-    }
-
-    void judge() {
-        for (std::size_t n = 0; n < lab_.nodes().size(); ++n) {
-            judge(absent_[n], n, " was without a master for ");
-            judge(doubled_[n], n, " had two masters for ");
-        }
-    }
-    void judge(const Window& w, std::size_t n, const char* what) {
-        if (!w.since || !broken_.empty()) return;
-        const Duration lasted = lab_.now() - std::max(*w.since, calm_from_);
-        if (lasted <= w.allowed) return;
-        broken_ = "the group of " + lab_.nodes()[n]->name() + what + std::to_string(lasted.count()) + " us at " +
-                  std::to_string(lab_.now().time_since_epoch().count()) + ", allowed are " +
-                  std::to_string(w.allowed.count());
-    }
-
-    void measure() {
-        for (std::size_t n = 0; n < lab_.nodes().size(); ++n) {
-            const Set group = has(seen_.awake, n) && !seen_.noise ? group_of(n) : 0;
-            unsigned masters = 0;
-            Duration least_patience = Duration::max(), least_rank = Duration::max(), best_beat{};
-            std::optional<Claim> best;
-            for (std::size_t m = 0; m < lab_.nodes().size(); ++m) {
-                if (!has(group, m)) continue;
-                const Node& node = *lab_.nodes()[m];
-                if (node.holds()) ++masters;
-                if (node.holds() && (!best || claim(node) < *best)) best = claim(node), best_beat = beat(node);
-                if (node.state().stepped_down || node.role() == carp::Role::init) continue;
-                least_patience = std::min(least_patience, patience(node) + highest_rank);
-                least_rank = std::min(least_rank, rank(node));
-            }
-            const bool may_lead = least_rank != Duration::max();
-            if (absent_[n].since && masters == 1) ++absences_;
-            if (!absent_[n].since) polite_[n] = bowed_out(group, n);
-            set(absent_[n], group != 0 && masters == 0 && may_lead, (polite_[n] ? least_rank : least_patience) + the_wire);
-            set(doubled_[n], group != 0 && masters > 1, best_beat + the_wire);
-            const Node* leader = masters == 1 ? leader_of(group) : nullptr;
-            if (leader != leaders_[n]) leading_since_[n] = lab_.now();
-            leaders_[n] = leader;
-        }
-    }
-    const Node* leader_of(Set group) const {
-        for (std::size_t m = 0; m < lab_.nodes().size(); ++m)
-            if (has(group, m) && lab_.nodes()[m]->holds()) return lab_.nodes()[m].get();
-        return nullptr;
-    }
-    // The master that n's group had a moment ago left with a word, and had led long enough for everybody to follow it.
-    bool bowed_out(Set group, std::size_t n) const {
-        const Node* leader = leaders_[n];
-        if (!leader || !has(group, leader->place()) || leader->holds()) return false;
-        const bool has_left = leader->role() == carp::Role::init || leader->state().stepped_down;
-        const Duration settled = 3 * beat(*leader);
-        return has_left && lab_.now() - calm_from_ > settled && lab_.now() - leading_since_[n] > settled;
-    }
-    void set(Window& w, bool open, Duration allowed) const {
-        if (!open) return w.since.reset();
-        w.allowed = w.since ? std::max(w.allowed, allowed) : allowed;
-        if (!w.since) w.since = lab_.now();
-    }
-
-    Lab& lab_;
-    Sight seen_;
-    Instant calm_from_{};
-    std::array<Window, most> absent_, doubled_;  // of the group each node is in
-    std::array<bool, most> polite_{};            // it became masterless by a bow-out
-    std::array<const Node*, most> leaders_{};
-    std::array<Instant, most> leading_since_{};
-    std::string broken_;
-    unsigned absences_ = 0;
-};
 
 // ---- A random life --------------------------------------------------------------------------------
 
@@ -258,7 +62,9 @@ private:
     }
 
     int any_skew(int base) { return dice_.between(base == 0 ? 20 : 0, 254); }
-    Node& any() { return *lab_.nodes()[static_cast<std::size_t>(dice_.between(0, static_cast<int>(lab_.nodes().size()) - 1))]; }
+    Node& any() {
+        return *lab_.nodes()[static_cast<std::size_t>(dice_.between(0, static_cast<int>(lab_.nodes().size()) - 1))];
+    }
 
     void something_happens() {
         Node& n = any();
@@ -329,7 +135,8 @@ private:
             return;
         }
         for (const auto& n : lab_.nodes()) {
-            const bool is_better = claim(*n) < claim(*leader), is_weller = claim(*n).demotion < claim(*leader).demotion;
+            const bool is_better = claim(*n) < claim(*leader),
+                       is_weller = claim(*n).demotion < claim(*leader).demotion;
             if (is_weller || (is_better && n->settings().preempt)) verdict_ = n->name() + " should lead and does not";
         }
     }
@@ -381,8 +188,9 @@ TEST(RandomSchedules, EndWithOneMasterAndNeverLeaveAGroupWithoutOneForLong) {
     EXPECT_GT(absences, seeds);
     RecordProperty("adverts", std::to_string(adverts));
     RecordProperty("absences", std::to_string(absences));
-    std::printf("%llu lives, %llu adverts, %llu absences that ended in time\n", static_cast<unsigned long long>(seeds),
-                static_cast<unsigned long long>(adverts), static_cast<unsigned long long>(absences));
+    std::printf("%llu lives, %llu adverts, %llu absences that ended in time\n",
+                static_cast<unsigned long long>(seeds), static_cast<unsigned long long>(adverts),
+                static_cast<unsigned long long>(absences));
 }
 
 }  // namespace

@@ -63,7 +63,8 @@ TEST(Split, ADeafMasterGoesOnLeading) {
     EXPECT_EQ(lab.doubly_held(), 0s) << lab.transcript();
 }
 
-// left is heard by nobody and hears everybody: it learns of right and, being better, stays. Nothing better can be known.
+// left is heard by nobody and hears everybody: it learns of right and, being better, stays. Nothing better can be
+// known.
 TEST(Split, AMuteMasterIsReplacedAndTheMergeSettlesIt) {
     Lab lab;
     Node& left = lab.node("left", {.advskew = 0});
@@ -103,8 +104,8 @@ TEST(Split, AWireThatLosesEveryFifthPacketIsNoSplit) {
     EXPECT_LE(right.instance().counters().became_master, 6u) << lab.transcript();
 }
 
-// Two nodes with two passwords both lead, and a third party could not tell. Nothing in CARP can prevent it; it must be
-// counted, so that it can be said.
+// Two nodes with two passwords both lead, and a third party could not tell. Nothing in CARP can prevent it; it must
+// be counted, so that it can be said.
 TEST(Split, TwoPasswordsAreTwoElections) {
     Lab lab;
     Node& left = lab.node("left", {.advskew = 0, .password = "one"});

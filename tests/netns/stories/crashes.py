@@ -57,6 +57,43 @@ def story_speaker_comes_back_late(lab):
 
 
 @story(needs={"koid"}, timeout=60)
+def story_node_freezes_and_thaws(lab):
+    """A node whose programs stand still for a while finds another master when they go on: the better one leads alone,
+    and the client is answered within a second."""
+    left = lab.node("left", config={"carp": FAST})
+    right = lab.node("right", config={"carp": FAST_BACKUP})
+    client = lab.host("client")
+    wait_for_master(lab, "left")
+    lab.wait_until(lambda: role(right) == "backup", 5, "right listens")
+    left.freeze()
+    lab.wait_until(lambda: right.holds(VIP), 5, "right leads; left's kernel still has the address")
+    lab.run_for(1)
+    with Dark(client, after=1.2) as dark:
+        left.thaw()
+        wait_for_master(lab, "left")
+    lab.say(f"dark for {1000 * dark.seconds:.0f} ms")
+    lab.check(dark.seconds <= 1, "the client is answered within a second")
+    lab.check((role(left), role(right)) == ("master", "backup"), "left leads, right listens")
+    left.koid.stop()
+    wait_for_master(lab, "right")
+
+
+@story(needs={"koid"}, timeout=60)
+def story_koid_is_started_twice(lab):
+    """A second koid in the same runtime directory is refused, with a sentence, and the first one is not disturbed."""
+    left = lab.node("left", config={"carp": FAST})
+    wait_for_master(lab, "left")
+    folder = left.koid.folder
+    done = left.run([BUILD / "koid", "-c", left.koid.config_file], check=False, timeout=15, environment={
+        "RUNTIME_DIRECTORY": str(folder / "run"), "STATE_DIRECTORY": str(folder / "state")})
+    said = done.stderr.strip()
+    lab.check(done.returncode == 1, f"the second one ends with {done.returncode}")
+    lab.check("runs already" in said or "already" in said, f"and says why: {said.splitlines()[-1] if said else ''}")
+    lab.check(left.holds(VIP) and role(left) == "master" and became_master(left) == 1, "the first one goes on")
+    lab.check(left.koid.koi("status").returncode == 0, "and is answered for")
+
+
+@story(needs={"koid"}, timeout=60)
 def story_worker_dies(lab):
     """A worker that is killed is started again within a second; nobody else notices, and nothing moves."""
     left = lab.node("left", config={"carp": FAST})

@@ -1,5 +1,6 @@
 """Connections find backends: every forwarding method, both families, TCP and UDP, through a file that changes."""
 
+import nodes
 from lab import story
 from scene import PORT, VIP4, VIP6, Scene, witness
 
@@ -132,6 +133,25 @@ def story_nat_pair_takes_its_gateway_along(lab):
     lab.check(scene.weights("tcp4", right) == {"red": 1, "green": 1}, "right has the table")
 
 
+@story(needs=NEEDS, timeout=60)
+def story_a_newcomer_knows_its_backends_first(lab):
+    "A better node that never ran before takes over only when it knows whom to serve: nobody is refused."
+    scene = Scene(lab, "dr", only=("tcp4", "tcp6"), names=("red", "green"), directors=("left", "right"))
+    left, right = scene.directors
+    scene.list(red=1, green=1)
+    scene.told["carp"]["advskew"] = 40
+    scene.start(right)
+    scene.wait_for_weights({"red": 1, "green": 1}, director=right)
+    watch = scene.client.watch(VIP4, PORT, every_ms=5)
+    scene.told["carp"]["advskew"] = 10
+    scene.start(left)
+    lab.run_for(0.5)
+    watch.end()
+    lab.check(lab.master(VIP4) == "left", "left took over")
+    lab.say(f"dark for {watch.longest_dark * 1000:.0f} ms")
+    lab.check(not watch.reasons["refused"], f"nobody was refused while left took over: {dict(watch.reasons)}")
+
+
 # ---- Marks, SCTP, and what a service can be told ------------------------------------------------------------------------
 
 
@@ -190,7 +210,8 @@ def story_persistence_keeps_a_client(lab):
                   f"{place}: one client, one backend: {dict(mine)} and {dict(others)}")
     text = scene.koid.koi("show", "services").stdout
     lab.check("persistence 60 s" in text, "koi show services says how long")
-    persistent = [b["persistent_connections"] for s in scene.koid.koi_json("show", "services")["services"] for b in s["backends"]]
+    persistent = [backend["persistent_connections"] for one in nodes.status(scene.director, "services")["services"]
+                  for backend in one["backends"]]
     lab.check(all(persistent), f"every backend has somebody who will come back: {persistent}")
 
 
@@ -202,7 +223,7 @@ def story_a_sorry_server_serves_alone(lab):
     scene.list(red=1)
     scene.start()
     scene.wait_for_weights({"red": 1})
-    for how, weights in (("its weight is 0", {"red": 0}), ("the file is empty", {})):
+    for how, weights in (("its weight is 0", {"red": 0}), ("the file says that there is nobody", {})):
         scene.list(**weights)
         scene.wait_for_weights({**weights, "sorry": 1})
         answers = scene.ask("tcp4", 10)
@@ -228,6 +249,7 @@ def story_mh_falls_back(lab):
     for place in scene.places:
         answers = scene.ask(place, 100)
         lab.check(min(answers["red"], answers["green"]) >= 15 and len(answers) == 2, f"{place}: both serve: {dict(answers)}")
+    scene.director.sysctl("net.ipv6.icmp.ratelimit", 0)  # or one refusal a second
     scene.list(red=1, green=0)
     scene.wait_for_weights({"red": 1, "green": 0})
     answers = scene.ask("tcp4", 60)

@@ -46,18 +46,22 @@ def story_interface_down_and_up(lab):
     right = lab.node("right", vips=[f"{VIP}/24", f"{VIP_6}/64"], config={"carp": FAST_BACKUP})
     wait_for_master(lab, "left")
     lab.wait_until(lambda: role(right) == "backup", 5, "right listens")
-    ways = (("the cable is pulled", left.unplug, left.plug_back),
-            ("the operator takes it down", lambda: left.run("ip link set eth0 down"), lambda: left.run("ip link set eth0 up")))
-    for what, down, up in ways:
+    ways = (("the cable is pulled", left.unplug, left.plug_back, "eth0 is down"),
+            ("the operator takes it down", lambda: left.run("ip link set eth0 down"), lambda: left.run("ip link set eth0 up"),
+             "eth0 is down"),
+            ("somebody flushes its addresses", lambda: left.run("ip addr flush dev eth0"),
+             lambda: left.run("ip addr add 10.77.0.1/24 dev eth0"), "no address of its own"))
+    for what, down, up, because in ways:
         lab.say(what)
         down()
         wait_for_master(lab, "right")
         lab.check(role(left) == "init", "left takes no part")
-        lab.check("eth0 is down" in (trouble(left, "link") or ""), f"and says why: {trouble(left, 'link')}")
+        lab.wait_until(lambda: trouble(left, "link"), 3, "and says so as a trouble")
+        lab.check(because in trouble(left, "link"), f"with its cause: {trouble(left, 'link')}")
         up()
         wait_for_master(lab, "left")
         wait_for_master(lab, "left", VIP_6)
-        lab.check(trouble(left, "link") is None, "the trouble is over")
+        lab.wait_until(lambda: trouble(left, "link") is None, 3, "the trouble is over")
     lab.say("it flaps, faster than right's patience")
     for _ in range(3):
         left.run("ip link set eth0 down; sleep 0.1; ip link set eth0 up; sleep 0.1")
@@ -65,6 +69,25 @@ def story_interface_down_and_up(lab):
     wait_for_master(lab, "left")
     lab.run_for(1.5)
     lab.check(lab.master(VIP) == "left", "one leads, and goes on")
+
+
+@story(needs={"koid"}, timeout=60)
+def story_interface_comes_late(lab):
+    """An interface that is not there yet at the start, goes, and comes again as another one: the election waits for it."""
+    left = lab.host("left")
+    left.run("ip link del eth0")
+    lab.koid(left, {"carp": {"interface": "late0", **FAST}, "vips": [{"vhid": 51, "addresses": [f"{VIP}/24"]}]}).wait_ready()
+    lab.wait_until(lambda: role(left) == "init", 3, "without its interface it takes no part")
+    lab.wait_until(lambda: "no interface late0" in (trouble(left, "link") or ""), 3, "and says what is missing")
+    for _ in range(2):
+        left.run("ip link add late0 type veth peer name other0; ip link set other0 up; ip link set late0 up; "
+                 "ip addr add 10.77.0.1/24 dev late0")
+        wait_for_master(lab, "left")
+        lab.wait_until(lambda: status(left)["troubles"] == [], 3, "no trouble is left")
+        left.say("its interface is removed")
+        left.run("ip link del late0")
+        lab.wait_until(lambda: role(left) == "init", 3, "it takes no part any more")
+    lab.check(became_master(left) == 2, "it led each time")
 
 
 @story(needs={"koid"}, timeout=60)

@@ -27,6 +27,15 @@ vrrp_instance neighbour {
 """
 
 
+def keepalived(lab, version, number):
+    router = lab.host(f"vrrp{version}-{number}", number=number + 10 * (version - 2))
+    router.vip = f"10.77.0.{100 + router.number}"
+    settings = router.new_file("keepalived", ".conf")
+    settings.write_text(KEEPALIVED % (version, number, router.vip))
+    router.start(["keepalived", "-n", "-l", "-D", "-P", "-f", settings, "-p", router.folder / "pid", "-r", router.folder / "vrrp.pid"])
+    return router
+
+
 def pair_and_stranger(lab):
     vips = [f"{VIP}/24", f"{VIP_6}/64"]
     left = lab.node("left", number=1, vips=vips, config={"carp": FAST})
@@ -119,22 +128,19 @@ def story_vrrp_neighbour(lab):
     same number Koi says so, and goes on."""
     left = lab.node("left", number=1, config={"carp": FAST})
     wait_for_master(lab, "left")
-    for n, version in enumerate((2, 3)):
-        for number, what in ((51, "which is a vhid of ours"), (52, "which is no vhid of ours")):
-            vip, place = f"10.77.0.{200 + number + n}", f"version-{version}-{number}"
-            router = lab.host(place, number=10 * version + number - 50)
-            settings = router.new_file("keepalived", ".conf")
-            settings.write_text(KEEPALIVED % (version, number, vip))
-            before = counts(left)["vrrp"]
-            router.start(["keepalived", "-n", "-l", "-D", "-P", "-f", settings, "-p", router.folder / "pid", "-r", router.folder / "vrrp.pid"])
-            lab.wait_until(lambda: router.holds(vip), 10, f"keepalived leads its own group {number} (VRRPv{version})")
-            # It falls silent while it hears CARP with its number, whoever speaks that; hence one advert is enough here.
-            lab.wait_until(lambda: counts(left)["vrrp"] >= before + (1 if number == 51 else 3), 10, "Koi counts its adverts")
-            lab.check(router.holds(vip), "keepalived goes on leading its group")
+    for version in (2, 3):
+        routers = [keepalived(lab, version, number) for number in (51, 52)]
+        before = counts(left)["vrrp"]
+        for router in routers:
+            lab.wait_until(lambda: router.holds(router.vip), 10, f"{router.name} leads its own group")
+        # It falls silent while it hears CARP with its number, whoever speaks that.
+        lab.wait_until(lambda: counts(left)["vrrp"] >= before + 3, 10, "Koi counts its adverts")
+        for router in routers:
+            lab.check(router.holds(router.vip), f"{router.name} goes on leading its group")
             router.kill_power()
-            if n == 0:
-                line = next((line for line in left.koid.text().splitlines() if "reason=vrrp" in line and what in line), "")
-                lab.check(f"10.77.0.{router.number}" in line, f"the log says who: {line}")
+    for number, what in ((51, "which is a vhid of ours"), (52, "which is no vhid of ours")):
+        line = next((line for line in left.koid.text().splitlines() if "reason=vrrp" in line and what in line), "")
+        lab.check(f"10.77.0.{number}" in line, f"the log says who and what to do: {line}")
     lab.check(role(left) == "master" and became_master(left) == 1, "Koi led all the time")
     lab.check(set(counts(left)) == {"vrrp"}, f"nothing else was refused: {dict(counts(left))}")
 

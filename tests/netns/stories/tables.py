@@ -3,11 +3,11 @@
 import json
 import os
 import re
-import signal
 from pathlib import Path
 
+import nodes
 from lab import story
-from processes import BUILD, descendants
+from processes import BUILD
 from scene import PORT, VIP4, VIP6, Scene, witness
 
 NEEDS = {"ip_vs", "koid", "ipvsadm"}
@@ -61,7 +61,7 @@ def story_a_flushed_table_is_repaired(lab):
         lab.check(event["event"] == "repair", f"repaired after {took:.1f} s, and told as a repair")
         answers = scene.ask("tcp4", 10)
         lab.check(answers == {"red": 5, "green": 5}, f"both backends answer again: {dict(answers)}")
-    lab.check(scene.koid.koi_json("status")["ipvs_repairs"] >= 3, "koi status counts the repairs")
+    lab.check(nodes.status(director)["ipvs_repairs"] >= 3, "koi status counts the repairs")
 
 
 @story(needs=NEEDS, timeout=60)
@@ -86,7 +86,7 @@ def story_a_foreign_virtual_server_is_left_alone(lab):
     untouched("after the start")
     text = scene.koid.koi("status").stdout
     lab.check("10.77.0.10:8080/tcp" in text and "foreign" in text, "koi status shows it and calls it foreign")
-    shown = {one["at"]: one for one in scene.koid.koi_json("show", "services")["services"]}[foreign]
+    shown = {one["at"]: one for one in nodes.status(director, "services")["services"]}[foreign]
     lab.check(shown["foreign"] and not shown["desired"], "and so does its JSON")
     scene.list(red=2)
     scene.wait_for_weights({"red": 2})
@@ -116,13 +116,14 @@ def pair(lab, advbase, skews, **more):
     return scene, left, right
 
 
-def worker_of(koid):
-    return next(pid for pid in descendants(koid.pid) if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes())
-
-
 def role_of(director):
-    role = director.koid.koi_json("show", "roles")["roles"][0]
-    return role["role"], role["since"], role["became_master"]
+    role = nodes.group(director)
+    return role["role"], role["became_master"]
+
+
+def sentences(director, what):
+    """What koid's troubles of one kind say."""
+    return [one["sentence"] for one in nodes.status(director, "troubles")["troubles"] if one["what"] == what]
 
 
 class Undisturbed:
@@ -158,16 +159,16 @@ def story_a_killed_worker_is_not_noticed(lab):
     scene, left, right = pair(lab, 0, (20, 40))
     before = role_of(left)
     undisturbed = Undisturbed(scene, left)
-    worker = worker_of(left.koid)
-    os.kill(worker, signal.SIGKILL)
+    worker = nodes.process_of(left, "worker")
+    nodes.end_outright(worker)
     lab.say("the worker was killed")
-    took = lab.wait_until(lambda: left.koid.koi("status", check=False).returncode == 0 and worker_of(left.koid) != worker, 10,
+    took = lab.wait_until(lambda: nodes.process_of(left, "worker") not in (None, worker) and nodes.status(left), 10,
                           "another worker answers koi")
     lab.say(f"koi is answered by another worker {took:.2f} s later")
     lab.run_for(1)
     undisturbed.check("the worker died and another one began")
     lab.check(role_of(left) == before, f"no role changed: {before}")
-    lab.check(left.koid.koi_json("status")["speaker"]["worker_restarts"] == 1, "koi status counts one restart")
+    lab.check(nodes.status(left)["speaker"]["worker_restarts"] == 1, "koi status counts one restart")
     scene.list(red=5, green=1)
     scene.wait_for_weights({"red": 5, "green": 1})
     lab.say("the new worker follows the file")
@@ -185,9 +186,7 @@ def story_koid_killed_resumes(lab):
     again.wait_ready()
     lab.run_for(4)  # longer than the peer waits
     undisturbed.check("koid was killed and started again")
-    role, _, _ = role_of(left)
-    lab.check(role == "master" and role_of(right)[0] == "backup", "left leads as before, right never did")
-    lab.check(role_of(right)[2] == 0, "right was never master")
+    lab.check(role_of(left)[0] == "master" and role_of(right) == ("backup", 0), "left leads as before, right never did")
     scene.list(red=5, green=1)
     scene.wait_for_weights({"red": 5, "green": 1})
     lab.say("the new koid follows the file")
@@ -225,13 +224,13 @@ def story_without_ip_vs_nothing_is_held(lab):
                 "pools": {"web": {"source": {"static": ["10.77.0.21:80"]}}}}
     unfit = lab.node("unfit", vips=[VIP4 + "/24"], advbase=0, advskew=10, config=services)
     unfit.koid.wait_ready()
-    trouble = lab.wait_until(lambda: unfit.koid.koi_json("show", "troubles")["troubles"], 10, "koi tells of a trouble")
-    troubles = unfit.koid.koi_json("show", "troubles")["troubles"]
-    about = [one for one in troubles if "modprobe ip_vs" in one["sentence"]]
-    lab.say(f"after {trouble:.1f} s: " + " · ".join(one["sentence"] for one in about))
-    lab.check(len(about) == 1 and about[0]["severity"] == "trouble", "one trouble says how to load ip_vs")
+    def about():
+        return [one for one in nodes.status(unfit, "troubles").get("troubles", []) if "modprobe ip_vs" in one["sentence"]]
+    took = lab.wait_until(about, 10, "a trouble says how to load ip_vs")
+    lab.say(f"after {took:.1f} s: " + " · ".join(one["sentence"] for one in about()))
+    lab.check(len(about()) == 1 and about()[0]["severity"] == "trouble", "it is said once, and not as a mere warning")
     lab.wait_until(lambda: "modprobe ip_vs" in unfit.koid.text(), 5, "the journal says it, too")
-    lab.wait_until(lambda: unfit.koid.koi_json("show", "roles")["roles"][0]["demotion"] == 240, 10, "it is demoted by 240")
+    lab.wait_until(lambda: nodes.group(unfit)["demotion"] == 240, 10, "it is demoted by 240")
     lab.run_for(3)
     lab.check(not unfit.holds(VIP4), "alone on the wire it does not take the VIP")
     fit = lab.node("fit", vips=[VIP4 + "/24"], advbase=0, advskew=40)
@@ -251,20 +250,18 @@ def story_the_host_is_told_what_it_lacks(lab):
     scene.start()
     scene.wait_for_weights(BOTH)
 
-    def sentences():
-        return [one["sentence"] for one in scene.koid.koi_json("show", "troubles")["troubles"] if one["what"] == "host"]
     wanted = {"ip_forward": "sysctl -w net.ipv4.ip_forward=1", "forwarding": "sysctl -w net.ipv6.conf.all.forwarding=1",
               "rp_filter": "sysctl -w net.ipv4.conf.eth0.rp_filter=2"}
-    lab.wait_until(lambda: all(any(cure in one for one in sentences()) for cure in wanted.values()), 10,
+    lab.wait_until(lambda: all(any(cure in one for one in sentences(director, "host")) for cure in wanted.values()), 10,
                    "koi show troubles names all three with their cures", every=0.2)
-    for sentence in sentences():
+    for sentence in sentences(director, "host"):
         lab.say(sentence)
     lab.check(all(cure in scene.koid.text() for cure in wanted.values()), "so does the journal")
-    for sentence in sentences():  # the operator does as told
+    for sentence in sentences(director, "host"):  # the operator does as told
         for name, value in re.findall(r"sysctl -w (\S+?)=(\d)", sentence):
             director.sysctl(name, value)
     scene.list(red=1, green=2)  # a change of a pool makes koid look at the host again
-    lab.wait_until(lambda: not sentences(), 15, "nothing is said about the host any more", every=0.2)
+    lab.wait_until(lambda: not sentences(director, "host"), 15, "nothing is said about the host any more", every=0.2)
     answers = scene.ask("tcp4", 6) + scene.ask("tcp6", 6)
     lab.check(answers == {"red": 4, "green": 8}, f"and NAT works: {dict(answers)}")
 
@@ -294,7 +291,7 @@ def story_a_broken_file_of_backends_is_not_believed(lab):
     watch = scene.client.watch(VIP4, PORT, every_ms=25)
 
     def failures():
-        return [one for one in scene.koid.koi_json("show", "troubles")["troubles"] if one["what"] == "source"]
+        return sentences(scene.director, "source")
 
     def garbage():
         replace(lines, scene.text(4, red=1) + "10.77.0.300:80 1\n")
@@ -307,7 +304,7 @@ def story_a_broken_file_of_backends_is_not_believed(lab):
     def directory():
         lines.unlink()
         lines.mkdir()
-        return ["v4.backends", "directory"]
+        return ["v4.backends", "not a plain file"]
 
     def unreadable():
         replace(tree, tree.read_text(), mode=0o000)
@@ -319,9 +316,9 @@ def story_a_broken_file_of_backends_is_not_believed(lab):
     for spoil in (garbage, cut_off, directory, unreadable, missing):
         words = spoil()
         lab.say(f"spoiled: {spoil.__name__.replace('_', ' ')}")
-        lab.wait_until(lambda: any(all(word in one["sentence"] for word in words) for one in failures()), 8,
+        lab.wait_until(lambda: any(all(word in one for word in words) for one in failures()), 8,
                        f"a trouble with {words}", every=0.1)
-        sentence = failures()[0]["sentence"]
+        sentence = failures()[0]
         lab.say(sentence)
         lab.check("last known" in sentence, "it says that the last known list goes on")
         lab.check(all(scene.weights(place) == BOTH for place in scene.places), "the table is as it was")
@@ -339,24 +336,35 @@ def replace(path, text, mode=0o644):
 
 @story(needs=NEEDS, timeout=60)
 def story_an_emptied_file_is_questioned(lab):
-    "A file that is suddenly empty is held and questioned; filled again in time, nothing happened; still empty, it is believed."
+    "An empty file is not believed at all; one that says there is nobody is questioned for a while, and then believed."
     scene = Scene(lab, "dr", only=("tcp4",), names=("red", "green"), pool={"guard": {"hold_empty": "3s"}, "drain": "0s"})
+    director = scene.director
     scene.list(**BOTH)
     scene.start()
     scene.wait_for_weights(BOTH)
     watch = scene.client.watch(VIP4, PORT, every_ms=25)
+
+    def asked():
+        return nodes.status(director, "pools")["pools"][0]["empty_since"]
+    replace(director.folder / "koid/v4.backends", "")
+    lab.wait_until(lambda: sentences(director, "source"), 3, "the file is empty, and koi tells of it")
+    lab.say(sentences(director, "source")[0])
+    lab.run_for(4)
+    lab.check(scene.weights("tcp4") == BOTH, "the table is as it was, and stays so, longer than hold_empty")
+    scene.list(**BOTH)
+    lab.wait_until(lambda: not sentences(director, "source"), 3, "filled again: nothing is said any more")
+
     scene.list()
-    asked = lambda: scene.koid.koi_json("show", "pools")["pools"][0]["empty_since"]
-    lab.wait_until(asked, 3, "koi show pools says since when it is empty")
-    lab.check("empty?" in scene.koid.koi("show", "pools").stdout, "and asks in words")
+    lab.wait_until(asked, 3, "the file says that there is nobody; koi questions it")
+    lab.check("empty?" in scene.koid.koi("show", "pools").stdout, "and shows it in words")
     lab.check(scene.weights("tcp4") == BOTH, "the table is as it was")
-    scene.list(red=1, green=1)
+    scene.list(**BOTH)
     lab.wait_until(lambda: not asked(), 3, "filled again: the question is over")
     lab.run_for(3.5)
     lab.check(scene.weights("tcp4") == BOTH, "the table is as it was after the time would have been up")
-    nothing_lost(lab, watch, "the file was empty for a moment")
+    nothing_lost(lab, watch, "the file was empty, and empty again")
     scene.list()
-    lab.wait_until(asked, 3, "emptied again")
+    lab.wait_until(asked, 3, "nobody again")
     took = scene.wait_for_weights({}, timeout=8)
     lab.check(took > 1.5, f"believed {took:.1f} s later")
 
@@ -416,7 +424,7 @@ carp:
   advskew: 20
 vips:
   - vhid: 51
-    addresses: [{VIP4}/24]
+    addresses: [{VIP4}/24, "{VIP6}/64"]
 services:
   - name: web
     at: {VIP4}:{PORT}/tcp
@@ -430,9 +438,9 @@ pools:
       static: ["10.77.0.21:{PORT} 1", "10.77.0.22:{PORT} 1"]
 """
 # What went wrong, as three operators did it to keepalived; where Koi must see it, and what it must propose.
-BROKEN = (("a value is missing", "    scheduler: wrr", "    scheduler:", ":13:", ("services[0].scheduler",)),
-          ("a key is misspelt", "    scheduler: wrr", "    schedular: wrr", ":13:", ("services[0].schedular", '"scheduler"')),
-          ("a bracket is missing", f"    addresses: [{VIP4}/24]", f"    addresses: [{VIP4}/24", ":9:", ("]",)))
+BROKEN = (("a value is missing", "    scheduler: wrr", "    scheduler:", ":14:", ("services[0].scheduler",)),
+          ("a key is misspelt", "    scheduler: wrr", "    schedular: wrr", ":14:", ("services[0].schedular", '"scheduler"')),
+          ("a bracket is missing", f"{VIP6}/64\"]", f"{VIP6}/64\"", ":9:", ("]",)))
 
 
 @story(needs=NEEDS, timeout=60)
@@ -443,7 +451,7 @@ def story_a_broken_reload_changes_nothing(lab):
     director = scene.director
     koid = scene.start()
     scene.wait_for_weights(BOTH)
-    line, table, since = scene.line("tcp4", "red"), saved(director), role_of(director)
+    line, table, role = scene.line("tcp4", "red"), saved(director), role_of(director)
     watch = scene.client.watch(VIP4, PORT, every_ms=20)
     for what, right, wrong, place, words in BROKEN:
         lab.say(f"{what}: '{wrong.strip()}'")
@@ -458,15 +466,14 @@ def story_a_broken_reload_changes_nothing(lab):
         already = koid.text().count("the configuration was refused")
         koid.reload()
         lab.wait_until(lambda: koid.text().count("the configuration was refused") > already, 5, "SIGHUP is refused as well")
-        lab.check(saved(director) == table and role_of(director) == since, "table and role are as they were")
-        trouble = [one["sentence"] for one in koid.koi_json("show", "troubles")["troubles"] if one["what"] == "configuration"]
+        lab.check(saved(director) == table and role_of(director) == role, "table and role are as they were")
+        trouble = sentences(director, "reload")
         lab.check(len(trouble) == 1 and f"koi.yaml{place}" in trouble[0], f"koi status goes on saying it: {trouble}")
         lab.check(koid.alive(), "koid lives")
     koid.write_config(CONFIGURATION)
     done = koid.koi("reload")
     lab.say(f"mended; koi reload says: {done.stdout.strip()}")
-    trouble = [one for one in koid.koi_json("show", "troubles")["troubles"] if one["what"] == "configuration"]
-    lab.check(not trouble, "nothing is said about the configuration any more")
+    lab.check(not sentences(director, "reload"), "nothing is said about the configuration any more")
     nothing_lost(lab, watch, "three configurations were refused, twice each")
     lab.check(line.ask("still there?") == "red still there?", "the old connection goes on")
     # The same three in a file that is also changed for real, mended: then all of it is applied.

@@ -11,6 +11,8 @@
 namespace koi {
 namespace {
 
+using namespace std::chrono_literals;
+
 struct Pipe {
     Pipe() {
         int ends[2];
@@ -48,7 +50,7 @@ std::string said(Spawn spawn_as, const std::string& script) {
 }
 
 TEST(Child, AProgramThatIsNotThereIsAnErrorThatNamesIt) {
-    const auto pid = spawn({.command = {"/no/such/program"}});
+    const auto pid = spawn({.command = {"/no/such/program"}, .wait_for_exec = 20s});
     ASSERT_FALSE(pid);
     EXPECT_EQ(pid.error().story, "starting /no/such/program: No such file or directory");
     EXPECT_EQ(pid.error().code, ENOENT);
@@ -104,7 +106,7 @@ TEST(Child, ADescriptorKeepsItsNumberIfThatIsWanted) {
 }
 
 TEST(Child, ADescriptorThatIsNotOpenIsAnError) {
-    const auto pid = spawn({.command = {"true"}, .keep_fds = {{987, 3}}});
+    const auto pid = spawn({.command = {"true"}, .keep_fds = {{987, 3}}, .wait_for_exec = 20s});
     ASSERT_FALSE(pid);
     EXPECT_EQ(pid.error().story, "handing descriptors to true: Bad file descriptor");
 }

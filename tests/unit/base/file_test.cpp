@@ -21,6 +21,7 @@ struct File : testing::Test {
     }
     void TearDown() override { std::filesystem::remove_all(folder); }
     void put(const std::string& content, mode_t mode = 0644) {
+        std::filesystem::remove(path);  // an old one may be read-only
         std::ofstream(path, std::ios::binary) << content;
         ASSERT_EQ(::chmod(path.c_str(), mode), 0);
     }

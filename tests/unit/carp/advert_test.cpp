@@ -175,6 +175,18 @@ TEST(Advert, NetBsdSumsThePseudoHeaderOverIpv6AndOnlyThere) {
     EXPECT_EQ(encode_pseudo(example(), over_v4), encode(example()));
 }
 
+TEST(Advert, NobodySumsAPseudoHeaderOverIpv4) {
+    auto b = bytes_of(example());
+    std::uint32_t sum = static_cast<std::uint32_t>(~(b[6] << 8 | b[7]) & 0xFFFF) + 36 + 112;
+    for (const auto& address : {over_v4.source, over_v4.destination})
+        for (std::size_t i = 0; i < 4; i += 2)
+            sum += static_cast<std::uint32_t>(address.bytes()[i] << 8 | address.bytes()[i + 1]);
+    while (sum >> 16) sum = (sum & 0xFFFF) + (sum >> 16);
+    b[6] = static_cast<std::uint8_t>(~sum >> 8);
+    b[7] = static_cast<std::uint8_t>(~sum);
+    EXPECT_EQ(verdict(b), "wrong_checksum");
+}
+
 TEST(Advert, ThePseudoHeaderIsTheOneOfRfc8200) {
     // Worked by hand: fe80::1, ff02::12, length 36, next header 112; an advert of zeros but for 21 01 00 07.
     Advert a;

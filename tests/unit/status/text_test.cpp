@@ -54,6 +54,13 @@ TEST(Text, AWellNodeWithAFewServicesFitsOneScreen) {
     EXPECT_LE(lines_of(as_text(samples::well(), Part::all, {})).size(), 24u);
 }
 
+TEST(Text, WhatHasNotBegunLastsNoTime) {
+    Status s = samples::backup();
+    s.speaker.vhids[0].vips[0].since = Instant{};
+    const std::string vips = as_text(s, Part::vips, {});
+    EXPECT_NE(vips.find("192.0.2.10/24    not here      -  eth0"), std::string::npos) << vips;
+}
+
 TEST(Text, OfManyBackendsTheUnusualOnesAreShown) {
     const std::string some = as_text(samples::many(), Part::all, {});
     EXPECT_NE(some.find("10.0.1.118:8080"), std::string::npos);

@@ -156,6 +156,21 @@ TEST(Plan, Rule6ARefusalIsRememberedForTenMinutes) {
     EXPECT_EQ(scene.plan().demotion.value(), 0);
 }
 
+TEST(Plan, Rule7ANewcomerThatHasNotHeardOfItsPoolsIsDemoted) {
+    Scene scene;
+    scene.facts.pools.clear();
+    scene.role(carp::Role::backup);
+    EXPECT_EQ(scene.plan().demotion.value(), 240);
+    scene.role(carp::Role::master);
+    EXPECT_EQ(scene.plan().demotion.value(), 0) << "a leader stays: nobody else may know more";
+    scene.role(carp::Role::backup);
+    scene.facts.pools["web"].failure = "there is no such file";
+    EXPECT_EQ(scene.plan().demotion.value(), 0) << "that the source cannot say is a word, too";
+    scene.facts.pools.clear();
+    scene.facts.scout_missing = "the scout ended";
+    EXPECT_EQ(scene.plan().demotion.value(), 0) << "there will be no word for a while";
+}
+
 TEST(Plan, IsAFunctionOfItsArguments) {
     Scene scene;
     EXPECT_EQ(scene.plan(), scene.plan());

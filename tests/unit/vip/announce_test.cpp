@@ -91,9 +91,12 @@ TEST(Claims, AnAdvertisementThatCameThroughARouterIsNotBelieved) {
 }
 
 TEST(Claims, CutAndDamagedFramesAreReadWithoutHarm) {
-    for (const auto& whole : {arp_request, arp_reply, advertisement, probe(v6, theirs)}) {
-        for (std::size_t length = 0; length < whole.size(); ++length)
-            claims(std::span(whole).first(length), {v4, v6}, theirs);
+    const std::size_t told_all = 14 + 40 + 24;  // an advertisement's options may be missing, ARP has none
+    for (const auto& whole : {arp_request, arp_reply, advertisement}) {
+        for (std::size_t length = 0; length < std::min(whole.size(), told_all); ++length) {
+            const Frame cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length));
+            EXPECT_EQ(claims(cut, {v4, v6}, theirs), std::nullopt) << length;
+        }
         for (unsigned seed = 0; seed < 2000; ++seed) {
             std::mt19937 dice(seed);
             auto damaged = whole;
