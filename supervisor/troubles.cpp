@@ -66,9 +66,7 @@ void of_pools(const config::Config& config, const Facts& facts, const Desired& d
 
 void of_vhid(const link::VhidReport& vhid, const Facts& facts, Instant now, Troubles& out) {
     const std::string name = "vhid " + number(vhid.vhid);
-    if (!vhid.link_works)
-        out.push_back({"link", vhid.interface, name + " takes no part in the election: " + vhid.because, false, {}});
-    else if (vhid.role == carp::Role::init)
+    if (vhid.role == carp::Role::init)
         out.push_back({"link", vhid.interface, name + " takes no part in the election: " + vhid.because, false, {}});
     for (const auto& vip : vhid.vips)
         if (vip.desired && !vip.present)
@@ -98,7 +96,7 @@ void of_speaker(const config::Config& config, const Facts& facts, Instant now, T
     if (!facts.speaker) return;
     for (const auto& vhid : facts.speaker->vhids) of_vhid(vhid, facts, now, out);
     for (const auto& stranger : facts.speaker->strangers)
-        if (now - stranger.last_seen < 2min)
+        if (now - stranger.last_seen < 30s)  // it is asked every 10 s
             out.push_back({"stranger", stranger.vip.text(),
                            stranger.vip.text() + " is answered for by " + vip::text(stranger.mac) +
                                " as well, which is not this node; find that machine and take the address off it",

@@ -141,7 +141,7 @@ void Worker::adopt_configuration(config::Config configuration) {
     dirty();
 }
 
-// ---- Events change facts -------------------------------------------------------------------------------------------------
+// ---- Events change facts ----
 
 void Worker::heard(std::span<const std::uint8_t> bytes) {
     const auto message = link::decode(bytes);
@@ -332,7 +332,7 @@ void Worker::pass_time() {
     tell(link::Alive{});
 }
 
-// ---- The operator's file ---------------------------------------------------------------------------------------------------
+// ---- The operator's file ----
 
 Worker::ReloadOutcome Worker::reload() {
     tell(link::Reloading{true});

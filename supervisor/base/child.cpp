@@ -65,7 +65,7 @@ Prepared::Prepared(const Spawn& spawn)
     }
 }
 
-// ---- In the child. Only system calls from here to exec. -----------------------------------------
+// ---- In the child. Only system calls from here to exec. ----
 
 enum class Step : int { descriptors, death_signal, exec };
 struct News {
@@ -110,7 +110,7 @@ void forget_signals() {
     give_up(report, Step::exec);
 }
 
-// ---- In the parent. -----------------------------------------------------------------------------
+// ---- In the parent. ----
 
 // Nothing arrives if the exec worked, as the pipe then closes by itself.
 Outcome hear_of(const std::string& program, int report, std::chrono::milliseconds patience) {

@@ -143,14 +143,18 @@ void ControlServer::Inside::run() {
 void ControlServer::Inside::publish(const std::string& line) {
     for (const auto& [plain, exchange] : exchanges) {
         if (!exchange->follows || exchange->gone) continue;
-        if (exchange->backlog.size() > longest_backlog) exchange->gone = true;
+        if (exchange->backlog.size() > longest_backlog) {
+            exchange->gone = true;
+            exchange->backlog = {};
+            continue;
+        }
         exchange->backlog += line;
         if (!line.ends_with('\n')) exchange->backlog += '\n';
         resume(*exchange);
     }
 }
 
-// ---- a request, step by step -------------------------------------------------------------------------------------
+// ---- a request, step by step ----
 
 MHD_Result ControlServer::Inside::on_request(void* self, MHD_Connection* connection, const char* url,
                                              const char* method, const char*, const char* data, std::size_t* size,
@@ -281,7 +285,7 @@ void ControlServer::Inside::on_completed(void* self, MHD_Connection*, void** kep
     *kept = nullptr;
 }
 
-// ---- the face ----------------------------------------------------------------------------------------------------
+// ---- the face ----
 
 Result<std::unique_ptr<ControlServer>> ControlServer::open(Loop& loop, const std::string& path, Handler handler) {
     auto inside = std::make_unique<Inside>(loop, path, std::move(handler));

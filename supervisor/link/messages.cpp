@@ -20,7 +20,7 @@ concept like = std::same_as<std::remove_const_t<T>, Of>;
 template <class T>
 concept number = std::integral<T> && !std::same_as<T, bool>;
 
-// ---- what each message holds: said once, used in both directions -------------------------------------------------
+// ---- what each message holds: said once, used in both directions ----
 // `io(a, b)` writes a and b, or reads them. expect() is for the reader: what no writer of ours says is refused.
 
 void fields(auto& io, like<carp::Settings> auto& s) {
@@ -79,7 +79,7 @@ constexpr carp::Role last(carp::Role) { return carp::Role::master; }
 constexpr carp::LinkLocal last(carp::LinkLocal) { return carp::LinkLocal::include; }
 constexpr carp::V6Checksum last(carp::V6Checksum) { return carp::V6Checksum::pseudo; }
 
-// ---- the two directions ------------------------------------------------------------------------------------------
+// ---- the two directions ----
 
 class Writing {
 public:

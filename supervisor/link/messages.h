@@ -22,7 +22,7 @@
 
 namespace koi::link {
 
-// ---- worker → speaker --------------------------------------------------------------------------------------------
+// ---- worker → speaker ----
 
 struct VhidSettings {
     carp::Settings carp;
@@ -80,7 +80,7 @@ struct Left {
     friend bool operator==(const Left&, const Left&) = default;
 };
 
-// ---- speaker → worker --------------------------------------------------------------------------------------------
+// ---- speaker → worker ----
 
 struct RoleTold {
     Vhid vhid = *Vhid::of(1);

@@ -8,7 +8,8 @@ namespace koi::speaker {
 
 namespace {
 
-// After that many adverts in a row that did not leave, nobody hears us, and the peers take over: let go before they do.
+// After that many adverts in a row that did not leave, nobody hears us, and the peers take over: let go before they
+// do.
 constexpr unsigned most_failures = 3;
 // A segment may carry many speakers of one vhid, a flood more than any: only so many are remembered.
 constexpr std::size_t most_peers = 32;
@@ -19,8 +20,13 @@ bool has_family(const carp::Settings& settings, Family family) {
 
 }  // namespace
 
-Group::Group(Loop& loop, link::VhidSettings settings, Wire& wire, Notes& notes, Told told, std::uint64_t first_counter)
-    : loop_(loop), settings_(std::move(settings)), wire_(&wire), notes_(notes), told_(std::move(told)),
+Group::Group(Loop& loop, link::VhidSettings settings, Wire& wire, Notes& notes, Told told,
+             std::uint64_t first_counter)
+    : loop_(loop),
+      settings_(std::move(settings)),
+      wire_(&wire),
+      notes_(notes),
+      told_(std::move(told)),
       instance_(settings_.carp, first_counter) {
     timer_ = loop_.at(Instant::max(), Priority::carp, "advert", [this] { due(); });
     Loop::move(timer_, Instant::max());
@@ -40,19 +46,23 @@ void Group::look(bool resume) {
         // Only the families we speak: over the other one no tie can be decided.
         const bool speaks = has_family(settings_.carp, family) && wire_->can_speak(family);
         const auto address = speaks ? wire_->own_address(family) : std::nullopt;
-        if (address) instance_.own_address(*address);
-        else instance_.forget_own_address(family);
+        if (address)
+            instance_.own_address(*address);
+        else
+            instance_.forget_own_address(family);
     }
     if (own && role() == carp::Role::init) {
         const auto note = resume ? notes_.of(vhid()) : std::nullopt;
         const bool goes_on = note && may_resume(*note, settings_.carp, loop_.now());
         perform(goes_on ? instance_.resume(loop_.now()) : instance_.start(loop_.now()));
-    } else if (!own && role() != carp::Role::init) {
+    } else if (!own) {
         const auto& link = wire_->link();
         const std::string& name = settings_.carp.interface;
-        take(carp::LinkLost{!link          ? "there is no interface " + name
-                            : !link->works() ? name + " is down"
-                                             : name + " has no address of its own to speak from"});
+        const std::string because = !link            ? "there is no interface " + name
+                                    : !link->works() ? name + " is down"
+                                                     : name + " has no address of its own to speak from";
+        if (role() != carp::Role::init) take(carp::LinkLost{because});
+        because_ = because;
     }
 }
 

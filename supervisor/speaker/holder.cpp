@@ -22,8 +22,10 @@ Holder::Holder(Loop& loop, vip::KernelAddresses& kernel, std::string directory, 
     : loop_(loop), kernel_(kernel), directory_(std::move(directory)), tell_(std::move(tell)) {
     announce_timer_ = loop_.at(Instant::max(), Priority::address, "announce", [this] { announce_due(); });
     retry_timer_ = loop_.at(Instant::max(), Priority::address, "addresses again", [this] { converge(); });
+    probe_timer_ = loop_.at(Instant::max(), Priority::facts, "probe", [this] { probe_due(); });
     Loop::move(announce_timer_, Instant::max());
     Loop::move(retry_timer_, Instant::max());
+    Loop::move(probe_timer_, Instant::max());
 }
 
 void Holder::adopt(const std::map<Vhid, std::set<vip::Held>>& kept) {
@@ -43,6 +45,7 @@ void Holder::adopt(const std::map<Vhid, std::set<vip::Held>>& kept) {
         present_[one.held] = loop_.now();
         if (wanted_now.contains(one.held)) {
             timetable_.take(one.held, loop_.now());
+            probes_[one.held] = loop_.now() + settling;
         } else {
             remove(one.held);
             tell_(log::Level::notice, "address", "let go of " + one.held.text() + ", left by an earlier koid",
@@ -54,8 +57,10 @@ void Holder::adopt(const std::map<Vhid, std::set<vip::Held>>& kept) {
 }
 
 void Holder::want(Vhid vhid, const std::set<vip::Held>& held) {
-    if (held.empty()) wants_.erase(vhid);
-    else wants_[vhid] = held;
+    if (held.empty())
+        wants_.erase(vhid);
+    else
+        wants_[vhid] = held;
     converge();
 }
 
@@ -80,6 +85,7 @@ void Holder::converge() {
     record();
     Loop::move(retry_timer_, missing ? loop_.now() + 1s : Instant::max());
     Loop::move(announce_timer_, timetable_.next());
+    probe_due();
 }
 
 void Holder::add(const vip::Held& held) {
@@ -94,7 +100,7 @@ void Holder::add(const vip::Held& held) {
     }
     const Instant now = loop_.now();
     present_[held] = now;
-    probe(held);
+    probes_[held] = now + settling;
     timetable_.take(held, now);
     announce_due();
 }
@@ -114,14 +120,15 @@ void Holder::remove(const vip::Held& held) {
 bool Holder::record() {
     if (written_ == recorded_) return true;  // what the file says already
     if (auto done = write_held(directory_, recorded_); !done) {
-        tell_(log::Level::warning, "address", done.error().story + "; koid --withdraw will rely on the kernel's mark alone", {});
+        tell_(log::Level::warning, "address",
+              done.error().story + "; koid --withdraw will rely on the kernel's mark alone", {});
         return false;
     }
     written_ = recorded_;
     return true;
 }
 
-// ---- Telling the neighbours --------------------------------------------------------------------------------------------
+// ---- Telling the neighbours ----
 
 Holder::Ground* Holder::ground(const std::string& interface) {
     if (const auto known = grounds_.find(interface); known != grounds_.end()) return &known->second;
@@ -133,8 +140,8 @@ Holder::Ground* Holder::ground(const std::string& interface) {
         return nullptr;
     }
     const int fd = socket->fd();
-    auto watch = loop_.on_io(fd, EPOLLIN, Priority::facts, "strangers",
-                             [this, interface](std::uint32_t) { hear(interface); });
+    auto watch =
+        loop_.on_io(fd, EPOLLIN, Priority::facts, "strangers", [this, interface](std::uint32_t) { hear(interface); });
     return &grounds_.emplace(interface, Ground{**link, std::move(*socket), std::move(watch)}).first->second;
 }
 
@@ -162,32 +169,63 @@ void Holder::announce_again(Vhid vhid, Instant now) {
 }
 
 void Holder::probe(const vip::Held& held) {
-    if (Ground* here = ground(held.interface)) (void)here->socket.send(vip::probe(held.prefix.address, here->link.mac));
+    if (Ground* here = ground(held.interface))
+        (void)here->socket.send(vip::probe(held.prefix.address, here->link.mac));
+}
+
+void Holder::probe_due() {
+    const Instant now = loop_.now();
+    const auto answered = [&](const IpAddress& vip) {
+        return std::ranges::any_of(strangers_,
+                                   [&](const auto& s) { return s.first.first == vip && now - s.second.seen < 1min; });
+    };
+    Instant next = Instant::max();
+    for (auto it = probes_.begin(); it != probes_.end();) {
+        bool again = present_.contains(it->first);
+        if (again && it->second <= now) {
+            probe(it->first);
+            it->second = now + probe_pause;
+            again = answered(it->first.prefix.address);
+        }
+        if (again) next = std::min(next, it->second);
+        it = again ? std::next(it) : probes_.erase(it);
+    }
+    Loop::move(probe_timer_, next);
 }
 
 void Holder::hear(const std::string& interface) {
     const auto here = grounds_.find(interface);
     if (here == grounds_.end()) return;
     std::set<IpAddress> ours;
-    for (const auto& [held, since] : present_)
-        if (held.interface == interface) ours.insert(held.prefix.address);
-    const Instant now = loop_.now();
-    for (const auto& frame : here->second.socket.receive()) {
-        const auto stranger = vip::claims(frame, ours, here->second.link.mac);
-        if (!stranger) continue;
-        auto& sighting = strangers_[{stranger->vip, stranger->mac}];
-        const bool news = sighting.seen == Instant{} || now - sighting.logged >= 60s;
-        sighting.seen = now;
-        if (!news) continue;
-        sighting.logged = now;
-        tell_(log::Level::warning, "stranger",
-              stranger->vip.text() + " is answered for by " + vip::text(stranger->mac) +
-                  " as well, which is not this node; find that machine and take the address off it",
-              {{"vip", stranger->vip.text()}, {"mac", vip::text(stranger->mac)}});
+    std::map<IpAddress, vip::Held> settled;
+    for (const auto& [held, since] : present_) {
+        if (held.interface != interface || loop_.now() - since < settling) continue;
+        ours.insert(held.prefix.address);
+        settled.insert_or_assign(held.prefix.address, held);
     }
+    for (const auto& frame : here->second.socket.receive())
+        if (const auto stranger = vip::claims(frame, ours, here->second.link.mac))
+            sight(*stranger, settled.at(stranger->vip));
 }
 
-// ---- What the kernel says ----------------------------------------------------------------------------------------------
+void Holder::sight(const vip::Stranger& stranger, const vip::Held& held) {
+    constexpr std::size_t most_strangers = 64;  // anybody may make up MACs
+    const Instant now = loop_.now();
+    std::erase_if(strangers_, [&](const auto& s) { return now - s.second.seen > 5min; });
+    if (strangers_.size() >= most_strangers && !strangers_.contains({stranger.vip, stranger.mac})) return;
+    auto& sighting = strangers_[{stranger.vip, stranger.mac}];
+    const bool news = sighting.seen == Instant{} || now - sighting.logged >= 10min;
+    sighting.seen = now;
+    if (probes_.try_emplace(held, now + probe_pause).second) probe_due();
+    if (!news || !stranger_limit_.allows(now)) return;
+    sighting.logged = now;
+    tell_(log::Level::warning, "stranger",
+          stranger.vip.text() + " is answered for by " + vip::text(stranger.mac) +
+              " as well, which is not this node; find that machine and take the address off it",
+          {{"vip", stranger.vip.text()}, {"mac", vip::text(stranger.mac)}});
+}
+
+// ---- What the kernel says ----
 
 void Holder::address_gone(const vip::Held& held) {
     if (!present_.contains(held)) return;  // our own removal, or foreign

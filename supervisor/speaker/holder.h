@@ -1,8 +1,8 @@
 // supervisor/speaker/holder.h
 //
-// The addresses this node holds: puts them on their interfaces, takes them off, puts back at once what somebody else took
-// off, tells the neighbours on the timetable of vip/announce.h, and notices strangers who answer for the same address.
-// It is told what to hold and never asks why.
+// The addresses this node holds: puts them on their interfaces, takes them off, puts back at once what somebody else
+// took off, tells the neighbours on the timetable of vip/announce.h, and notices strangers who answer for the same
+// address. It is told what to hold and never asks why.
 //
 // Promises: an address is in the record on disk before it is on an interface. want() has done what it could when it
 // returns; what failed is tried again every second.
@@ -25,13 +25,14 @@ namespace koi::speaker {
 
 class Holder {
 public:
-    using Tell = std::function<void(log::Level, std::string_view event, std::string_view sentence, const log::Fields&)>;
+    using Tell =
+        std::function<void(log::Level, std::string_view event, std::string_view sentence, const log::Fields&)>;
 
     // directory: where the record of held addresses is kept.
     Holder(Loop&, vip::KernelAddresses&, std::string directory, Tell);
 
-    // Adopts what an earlier speaker of this host left: `kept` is wanted from now on and announced again, the rest of the
-    // record and whatever else carries Koi's mark is taken off.
+    // Adopts what an earlier speaker of this host left: `kept` is wanted from now on and announced again, the rest of
+    // the record and whatever else carries Koi's mark is taken off.
     void adopt(const std::map<Vhid, std::set<vip::Held>>& kept);
 
     void want(Vhid, const std::set<vip::Held>&);  // empty: let go of all of this vhid's
@@ -58,6 +59,9 @@ private:
         Instant seen{};
         Instant logged{};
     };
+    // Who led before us may still be on its way out (ucarp takes seconds), and is no stranger. So neighbours are
+    // asked after that time, and again and again while somebody answers.
+    static constexpr Duration settling = 3s, probe_pause = 10s;
 
     void converge();
     void add(const vip::Held&);
@@ -67,7 +71,9 @@ private:
     void announce(const vip::Held&);
     void announce_due();
     void probe(const vip::Held&);
+    void probe_due();
     void hear(const std::string& interface);
+    void sight(const vip::Stranger&, const vip::Held&);
     std::set<vip::Held> wanted() const;
 
     Loop& loop_;
@@ -81,7 +87,10 @@ private:
     std::map<std::string, Ground> grounds_;
     vip::Timetable timetable_;
     std::map<std::pair<IpAddress, vip::Mac>, Sighting> strangers_;
+    log::RateLimit stranger_limit_{5, 60s};
+    std::map<vip::Held, Instant> probes_;  // when to ask next
     Watch announce_timer_;
+    Watch probe_timer_;
     Watch retry_timer_;
     bool failed_ = false;
     Instant last_failure_{};

@@ -1,6 +1,7 @@
 #include "supervisor/speaker/resume.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -9,7 +10,6 @@
 #include <sstream>
 #include <type_traits>
 
-#include "supervisor/base/fd.h"
 #include "supervisor/base/file.h"
 
 namespace koi::speaker {
@@ -75,8 +75,10 @@ Notes& Notes::operator=(Notes&& other) noexcept {
 }
 Notes::~Notes() {
     if (!page_) return;
-    if (mapped_) ::munmap(page_, sizeof(Page));
-    else delete page_;
+    if (mapped_)
+        ::munmap(page_, sizeof(Page));
+    else
+        delete page_;
 }
 
 std::optional<Note> Notes::of(Vhid vhid) const {
@@ -90,6 +92,15 @@ void Notes::note(Vhid vhid, const Note& note) {
 }
 
 void Notes::forget(Vhid vhid) { page_->slots[vhid.value()] = {}; }
+
+Result<Fd> claim(const std::string& directory) {
+    const std::string path = directory + "/lock";
+    Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!fd) return from_errno("opening " + path);
+    if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+    if (errno != EWOULDBLOCK) return from_errno("locking " + path);
+    return Error{"another koid runs already in " + directory + "; ask it with: koi status", EBUSY};
+}
 
 Result<std::set<vip::Held>> read_held(const std::string& directory) {
     const auto content = read_whole(directory + "/held");

@@ -18,6 +18,7 @@
 #include <string>
 
 #include "carp/machine.h"
+#include "supervisor/base/fd.h"
 #include "supervisor/base/result.h"
 #include "supervisor/vip/address_set.h"
 
@@ -51,6 +52,9 @@ private:
     Page* page_;
     bool mapped_;
 };
+
+// One speaker per runtime directory: whoever holds this is it. Two would fight over roles and addresses.
+Result<Fd> claim(const std::string& directory);
 
 Result<std::set<vip::Held>> read_held(const std::string& directory);  // no file: nothing is held
 Outcome write_held(const std::string& directory, const std::set<vip::Held>&);

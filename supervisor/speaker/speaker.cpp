@@ -93,8 +93,7 @@ void Speaker::start() {
     worker_.start();
 }
 
-// ---- From the worker
-// -------------------------------------------------------------------------------------------------
+// ---- From the worker ----
 
 void Speaker::heard(const link::Message& message) {
     if (const auto* settings = std::get_if<link::Settings>(&message)) {
@@ -235,8 +234,7 @@ void Speaker::worker_gone(const std::string& because) {
     log::note(log::Level::error, "worker", because + "; adverts and forwarding go on, starting it again");
 }
 
-// ---- From the kernel
-// ---------------------------------------------------------------------------------------------------
+// ---- From the kernel ----
 
 void Speaker::kernel_events() {
     bool ground_changed = false;
@@ -289,8 +287,7 @@ void Speaker::look(bool resume) {
     report_soon();
 }
 
-// ---- From the groups
-// -----------------------------------------------------------------------------------------------------
+// ---- From the groups ----
 
 Group* Speaker::group(Vhid vhid) {
     const auto found = groups_.find(vhid);
@@ -358,8 +355,7 @@ void Speaker::hold_if_ready(Group& g) {
     report_soon();
 }
 
-// ---- By itself
-// -------------------------------------------------------------------------------------------------------------
+// ---- By itself ----
 
 void Speaker::beat() {
     beat_timer_ = loop_.at(loop_.now() + 1s, Priority::facts, "beat", [this] { beat(); });
@@ -476,6 +472,11 @@ int run(const Setup& setup) {
                               {Capability::setuid, Capability::setgid, Capability::setpcap});
         !kept) {
         log::note(log::Level::error, "start", "koid " + kept.error().story);
+        return 1;
+    }
+    const auto claimed = claim(setup.runtime_directory);
+    if (!claimed) {
+        log::note(log::Level::error, "start", claimed.error().story);
         return 1;
     }
     std::string problem;

@@ -121,7 +121,7 @@ std::optional<Stranger> read_advertisement(Bytes ip, const Mac& sender) {
     return found;
 }
 
-// ---- The timetable ------------------------------------------------------------------------------
+// ---- The timetable ----
 
 // The pauses between the announcements at 0, 0.05, 0.25, 1, 2 and 5 s. Pauses and not moments, so that a process
 // which was held up neither skips one nor says two at once.

@@ -26,7 +26,7 @@ const Header& header_of(nlmsghdr* message) {
     return *static_cast<const Header*>(nlmsg_data(message));
 }
 
-// ---- Interfaces ---------------------------------------------------------------------------------
+// ---- Interfaces ----
 
 struct LinkFacts {
     Link link;
@@ -67,7 +67,7 @@ ifinfomsg link_header(unsigned index = 0) {
     return header;
 }
 
-// ---- Addresses ----------------------------------------------------------------------------------
+// ---- Addresses ----
 
 std::optional<IpAddress> address_of(nlattr* attribute) {
     if (!attribute) return std::nullopt;
@@ -267,7 +267,7 @@ Outcome KernelAddresses::remove(const Held& held) {
     return during(deed, told(held, done.error()));
 }
 
-// ---- Events -------------------------------------------------------------------------------------
+// ---- Events ----
 
 std::optional<KernelAddresses::Event> KernelAddresses::Inside::address_event(nlmsghdr* message) {
     const auto found = named(message);

@@ -113,10 +113,16 @@ class Scene:
                 beside.rename(path)
         self.lab.say("the file says " + (", ".join(f"{name} {weight}" for name, weight in weights.items()) or "nothing"))
 
+    def prepare(self, director):
+        """What the operator has set on a director, and what a story needs: that a client's port, used a second time
+        within minutes, is not taken for the connection it was before."""
+        director.sysctl("net.ipv4.vs.expire_nodest_conn", 1)
+        director.run("ipvsadm --set 900 1 1")
+
     def start(self, director=None, **more):
         """Starts koid and waits until it leads, holds both VIPs, and every service has its backends."""
         director = director or self.director
-        director.sysctl("net.ipv4.vs.expire_nodest_conn", 1)
+        self.prepare(director)
         koid = self.lab.koid(director, self.told, **more)
         koid.wait_ready()
         self.lab.wait_until(lambda: director.holds(VIP4) and director.holds(VIP6), 10, f"{director.name} holds the VIPs")

@@ -116,7 +116,7 @@ def story_nat_pair_takes_its_gateway_along(lab):
     scene.told["carp"]["advskew"] = 10
     scene.start(left)
     scene.told["carp"]["advskew"] = 20
-    right.sysctl("net.ipv4.vs.expire_nodest_conn", 1)
+    scene.prepare(right)
     lab.koid(right, scene.told).wait_ready()
     lab.wait_until(lambda: scene.ask("tcp4", 2) == {"red": 1, "green": 1}, 10, "both backends answer")
     lab.check(lab.master(VIP4) == "left" == lab.master(gateways[0]), "left holds the VIP and the gateway")
@@ -240,7 +240,7 @@ def story_mh_falls_back(lab):
     "Maglev with ports: clients spread, a draining backend's share goes to the others; without the flag it is refused."
     scene = Scene(lab, "dr", only=("tcp4", "tcp6"), names=("red", "green"),
                   service={"scheduler": "mh", "scheduler_flags": ["mh-port", "mh-fallback"]},
-                  services={"tcp6": {"scheduler_flags": ["mh-port"]}})
+                  services={"tcp4": {"scheduler_flags": ["mh-port"]}})
     scene.list(red=1, green=1)
     scene.start()
     scene.wait_for_weights({"red": 1, "green": 1})
@@ -249,12 +249,12 @@ def story_mh_falls_back(lab):
     for place in scene.places:
         answers = scene.ask(place, 100)
         lab.check(min(answers["red"], answers["green"]) >= 15 and len(answers) == 2, f"{place}: both serve: {dict(answers)}")
-    scene.director.sysctl("net.ipv6.icmp.ratelimit", 0)  # or one refusal a second
+    scene.director.sysctl("net.ipv4.icmp_ratelimit", 0)  # or there would be one refusal a second
     scene.list(red=1, green=0)
     scene.wait_for_weights({"red": 1, "green": 0})
-    answers = scene.ask("tcp4", 60)
-    lab.check(answers == {"red": 60}, f"with mh-fallback red takes green's share: {dict(answers)}")
     answers = scene.ask("tcp6", 60)
+    lab.check(answers == {"red": 60}, f"with mh-fallback red takes green's share: {dict(answers)}")
+    answers = scene.ask("tcp4", 60)
     lab.check(answers["(refused)"] > 0 and "green" not in answers, f"without it that share is refused: {dict(answers)}")
 
 

@@ -98,7 +98,7 @@ def story_stranger_has_the_vip(lab):
     stranger.run(f"ip addr add {VIP_6}/64 dev eth0 nodad")
     left = lab.node("left", number=1, vips=[f"{VIP}/24", f"{VIP_6}/64"], config={"carp": FAST})
     lab.wait_until(lambda: left.holds(VIP), 10, "left takes the address, because clients wait for it")
-    lab.wait_until(lambda: len(status(left, "peers").get("strangers", [])) == 2, 5, "left has found the stranger, for both families")
+    lab.wait_until(lambda: len(status(left, "peers").get("strangers", [])) == 2, 8, "left has found the stranger, for both families")
     found = status(left, "peers")["strangers"]
     lab.check({(one["vip"], one["mac"]) for one in found} == {(VIP, mac_of(stranger)), (VIP_6, mac_of(stranger))}, f"it names it: {found}")
     lab.wait_until(lambda: trouble(left, "stranger"), 3, "and says it as a trouble")

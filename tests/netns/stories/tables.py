@@ -110,7 +110,7 @@ def pair(lab, advbase, skews, **more):
     scene.told["carp"].update(advbase=advbase, advskew=skews[0])
     scene.start(left)
     scene.told["carp"].update(advskew=skews[1])
-    right.sysctl("net.ipv4.vs.expire_nodest_conn", 1)
+    scene.prepare(right)
     lab.koid(right, scene.told).wait_ready()
     scene.wait_for_weights(BOTH)
     return scene, left, right

@@ -65,6 +65,14 @@ TEST(YamlTree, ABillionLaughsAreNotFunny) {
         text += "]\n";
     }
     EXPECT_NE(complaint_about(text).find("anchors and aliases make this file too large"), std::string::npos);
+    // The same without a single letter.
+    text = "a: &a [[], [], [], [], [], [], [], [], [], []]\n";
+    for (char c = 'b'; c < 'h'; ++c) {
+        text += std::string(1, c) + ": &" + c + " [";
+        for (int i = 0; i < 10; ++i) text += std::string(i ? ", *" : "*") + static_cast<char>(c - 1);
+        text += "]\n";
+    }
+    EXPECT_NE(complaint_about(text).find("anchors and aliases make this file too large"), std::string::npos);
     // The same with one long text instead of many nodes.
     text = "a: &a " + std::string(100'000, 'x') + "\nb: [";
     for (int i = 0; i < 100; ++i) text += i ? ", *a" : "*a";
@@ -105,6 +113,9 @@ TEST(YamlTree, SaysWhatElseIsWrong) {
     EXPECT_EQ(
         complaint_about("at: [2001:db8::10]:80/tcp\n"),
         "koi.yaml:1:19  a \":\" behind a list; an IPv6 address in brackets needs quotes: \"[2001:db8::10]:80\"");
+    EXPECT_EQ(complaint_about("at: [2001:db8::10]:80/tcp\nb: x]\nc: [y\n").substr(0, 41),
+              "koi.yaml:1:19  a \":\" behind a list; an IPv")
+        << "brackets further on are another matter";
     EXPECT_EQ(complaint_about("a: *.yaml\n").substr(0, 40), "koi.yaml:1:4  a: an alias (*name) withou");
     EXPECT_EQ(complaint_about("a: 1\n b: 2\n").substr(0, 42), "koi.yaml:2:3  a \":\" where none can be: a m");
     EXPECT_EQ(complaint_about("a: 1\n---\nb: 2\n"),

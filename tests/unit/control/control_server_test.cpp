@@ -51,6 +51,7 @@ public:
         if (n == 0 || (n < 0 && errno != EAGAIN)) closed_ = true;
     }
     void stop_reading() { reads_ = false; }
+    void read_again() { reads_ = true; }
     void hang_up() { fd_.reset(); }
     bool connected() const { return static_cast<bool>(fd_); }
     bool closed() const { return closed_; }
@@ -397,6 +398,9 @@ TEST_F(ControlServerTest, AFollowerThatDoesNotReadIsLetGoOf) {
     server_->publish("the end");
     EXPECT_TRUE(until({&attentive}, [&] { return attentive.heard("the end\n"); }));
     EXPECT_TRUE(answers());
+    deaf.read_again();
+    EXPECT_TRUE(until({&deaf}, [&] { return deaf.closed(); }));
+    EXPECT_FALSE(deaf.heard("the end"));
 }
 
 }  // namespace

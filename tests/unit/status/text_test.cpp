@@ -1,6 +1,5 @@
 #include <gtest/gtest.h>
 
-#include <regex>
 #include <sstream>
 
 #include "supervisor/status/layout.h"
@@ -24,6 +23,12 @@ void expect_narrow(const std::string& text, std::size_t columns, const std::stri
     for (const auto& line : lines_of(text)) EXPECT_LE(width(line), columns) << what << ": " << line;
 }
 
+std::string without_colours(std::string text) {
+    for (std::size_t at = 0; (at = text.find("\033[", at)) != std::string::npos;)
+        text.erase(at, text.find('m', at) + 1 - at);
+    return text;
+}
+
 TEST(Text, NoLineIsWiderThanTheScreen) {
     for (const auto& sample : samples::all())
         for (const Part part : parts)
@@ -34,11 +39,10 @@ TEST(Text, NoLineIsWiderThanTheScreen) {
 }
 
 TEST(Text, ColoursAreTheOnlyDifferenceTheyMake) {
-    const std::regex colours("\033\\[[0-9]*m");
     for (const auto& sample : samples::all())
         for (const Part part : parts) {
             const std::string plain = as_text(sample.status, part, {.colour = false});
-            EXPECT_EQ(std::regex_replace(as_text(sample.status, part, {.colour = true}), colours, ""), plain);
+            EXPECT_EQ(without_colours(as_text(sample.status, part, {.colour = true})), plain);
             EXPECT_EQ(plain.find('\033'), std::string::npos);
         }
 }
