@@ -12,7 +12,8 @@ constexpr std::size_t at_version = 0, at_vhid = 1, at_advskew = 2, at_authlen = 
                       at_checksum = 6, at_counter = 8, at_digest = 16;
 static_assert(at_digest + std::tuple_size_v<Digest> == advert_size);
 
-constexpr std::uint8_t version_and_type = 0x21, authlen = 7, carp_protocol = 112;
+constexpr std::uint8_t version_and_type = 0x21, authlen = 7;
+constexpr std::uint32_t pseudo_protocol = 112;  // CARP
 
 // RFC 1071. All our spans have an even length.
 std::uint32_t add(std::uint32_t sum, std::span<const std::uint8_t> bytes) {
@@ -28,7 +29,7 @@ std::uint16_t fold(std::uint32_t sum) {
 
 // RFC 8200, 8.1: source, destination, length and next header. NetBSD 10 puts it under the sum, with length 36.
 std::uint32_t pseudo_header(const Envelope& e) {
-    return add(add(0, e.source.bytes()), e.destination.bytes()) + advert_size + carp_protocol;
+    return add(add(0, e.source.bytes()), e.destination.bytes()) + advert_size + pseudo_protocol;
 }
 
 bool is_v6(const Envelope& e) { return !e.source.is_v4() && !e.destination.is_v4(); }

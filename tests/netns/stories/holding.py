@@ -149,15 +149,19 @@ def story_withdraw(lab):
 
 
 @story(needs={"koid"}, timeout=60)
-def story_cut_in_one_direction_heals(lab):
-    """When a cut in one direction heals, the worse node goes and the better one announces itself: a client that believed
-    the wrong one is answered again within a second."""
+def story_silent_cut_heals(lab):
+    """When a cut that no link noticed heals, in one direction or both, the worse node goes and the better one announces itself:
+    a client that believed the wrong one is answered again within a second."""
     left = lab.node("left", config={"carp": FAST})
     right = lab.node("right", config={"carp": FAST_BACKUP})
     client = lab.host("client")
     wait_for_master(lab, "left")
     lab.run_for(1)
-    ways = (("left cannot be heard", left.mute, left.heal), ("right cannot hear", right.deafen, right.heal))
+    def cut_off():
+        left.mute()
+        left.deafen()
+    ways = (("left cannot be heard", left.mute, left.heal), ("right cannot hear", right.deafen, right.heal),
+            ("left neither hears nor is heard", cut_off, left.heal))  # it learns of right by right's last word only
     for what, cut, heal in ways:
         lab.say(what)
         cut()

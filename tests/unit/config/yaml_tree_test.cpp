@@ -113,8 +113,8 @@ TEST(YamlTree, SaysWhatElseIsWrong) {
     EXPECT_EQ(
         complaint_about("at: [2001:db8::10]:80/tcp\n"),
         "koi.yaml:1:19  a \":\" behind a list; an IPv6 address in brackets needs quotes: \"[2001:db8::10]:80\"");
-    EXPECT_EQ(complaint_about("at: [2001:db8::10]:80/tcp\nb: x]\nc: [y\n").substr(0, 41),
-              "koi.yaml:1:19  a \":\" behind a list; an IPv")
+    EXPECT_EQ(complaint_about("a: {b: [::1]:80}\nc: [y\n").substr(0, 41),
+              "koi.yaml:1:13  a: a \":\" behind a list; an")
         << "brackets further on are another matter";
     EXPECT_EQ(complaint_about("a: *.yaml\n").substr(0, 40), "koi.yaml:1:4  a: an alias (*name) withou");
     EXPECT_EQ(complaint_about("a: 1\n b: 2\n").substr(0, 42), "koi.yaml:2:3  a \":\" where none can be: a m");
