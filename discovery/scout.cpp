@@ -46,10 +46,11 @@ private:
 
     // A worker that does not read would miss a word. It starts a new scout, which says everything again.
     void send(const Message& message) {
-        if (auto sent = channel_.send(encode(message)); !sent && !channel_.closed()) {
-            log::note(log::Level::error, "scout", sent.error().story + "; the scout ends");
-            loop_.stop(1);
-        }
+        const auto sent = channel_.send(encode(message));
+        if (sent) return;
+        if (sent.error().code == EPIPE) return loop_.stop(0);  // the worker is gone, and so is our task
+        log::note(log::Level::error, "scout", sent.error().story + "; the scout ends");
+        loop_.stop(1);
     }
 
     void beat() {

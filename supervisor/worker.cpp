@@ -19,10 +19,12 @@ namespace koi {
 
 namespace {
 
-constexpr Duration kernel_beat = 3s;    // somebody else's change is put right within that, and a dump's time
-constexpr Duration host_beat = 60s;     // sysctls and routes are looked at again, and soon after a pool has changed
-constexpr Duration drain_beat = 1s;     // a draining backend without connections is removed within that
-constexpr int bad_configuration = 78;   // EX_CONFIG
+constexpr Duration kernel_beat = 3s;      // somebody else's change is put right within that, and a dump's time
+constexpr Duration full_look = 6s;        // and then on the next beat: within 9 s
+constexpr std::size_t large_table = 100;  // services; from there on a full look is taken once a minute
+constexpr Duration host_beat = 60s;       // sysctls and routes are looked at again, and soon after a pool has changed
+constexpr Duration drain_beat = 1s;       // a draining backend without connections is removed within that
+constexpr int bad_configuration = 78;     // EX_CONFIG
 
 std::string applied_path(const WorkerSetup& setup) { return setup.runtime_directory + "/applied.yaml"; }
 
@@ -51,7 +53,9 @@ int run_worker(const WorkerSetup& setup) {
     if (!loop) return 1;
     auto configuration = first_configuration(setup);
     if (!configuration) return bad_configuration;
-    if (auto kept = keep_only({Capability::net_admin}, false, {Capability::setuid, Capability::setgid, Capability::setpcap}); !kept) {
+    if (auto kept =
+            keep_only({Capability::net_admin}, false, {Capability::setuid, Capability::setgid, Capability::setpcap});
+        !kept) {
         log::note(log::Level::error, "start", "the worker " + kept.error().story);
         return 1;
     }
@@ -73,11 +77,15 @@ Outcome Worker::start() {
         signals_.push_back(loop_.on_signal(signal, Priority::facts, "signal", [] {}));
     speaker_ = std::make_unique<ChannelOnLoop>(
         loop_, Channel(Fd(setup_.channel_fd)), Priority::facts, "speaker", [this](auto bytes) { heard(bytes); },
-        [this](const std::string&) { loop_.stop(0); });  // the speaker is gone: leave everything as it is for the next
+        [this](const std::string&) {
+            loop_.stop(0);
+        });  // the speaker is gone: leave everything as it is for the next
 
     auto owned = read_owned(setup_.state_directory);
-    if (!owned) happened(4, "owned", owned.error().story);
-    else facts_.owned = recorded_ = std::move(*owned);
+    if (!owned)
+        happened(4, "owned", owned.error().story);
+    else
+        facts_.owned = recorded_ = std::move(*owned);
 
     open_datapath();
     for (const auto& pool : config_.pools) {
@@ -89,8 +97,9 @@ Outcome Worker::start() {
         state.changed = loop_.now();
     }
     control_ = [&]() -> std::unique_ptr<control::ControlServer> {
-        auto server = control::ControlServer::open(loop_, setup_.runtime_directory + "/koi.sock",
-                                                   [this](const auto& request, auto reply) { answer(request, reply); });
+        auto server =
+            control::ControlServer::open(loop_, setup_.runtime_directory + "/koi.sock",
+                                         [this](const auto& request, auto reply) { answer(request, reply); });
         if (server) return std::move(*server);
         happened(3, "control", server.error().story + "; koi(1) will not work");
         return nullptr;
@@ -98,13 +107,16 @@ Outcome Worker::start() {
     scout_ = std::make_unique<ScoutProcess>(
         loop_, setup_.scout_program,
         ScoutProcess::Told{.message = [this](const discovery::Message& message) { heard(message); },
-                           .gone = [this](const std::string& because) {
-                               facts_.scout_missing = because;
-                               dirty();
-                           }});
+                           .gone =
+                               [this](const std::string& because) {
+                                   facts_.scout_missing = because;
+                                   dirty();
+                               }});
     // The election begins with the settings, and the next advert heard may lead to a role (plan.h, rules 6 and 7).
-    const bool newcomer = std::ranges::any_of(config_.services, [&](const auto& s) { return !heard_of(facts_, s.pool); });
-    demotion_told_ = newcomer && !setup_.again ? *Demotion::of(Demotion::max) : plan(config_, facts_, loop_.now()).demotion;
+    const bool newcomer =
+        std::ranges::any_of(config_.services, [&](const auto& s) { return !heard_of(facts_, s.pool); });
+    demotion_told_ =
+        newcomer && !setup_.again ? *Demotion::of(Demotion::max) : plan(config_, facts_, loop_.now()).demotion;
     tell(link::Demote{*demotion_told_});
     adopt_configuration(std::move(config_));
 
@@ -130,7 +142,8 @@ void Worker::adopt_configuration(config::Config configuration) {
     facts_.refused.clear();
     facts_.reload_refused.reset();
     if (auto kept = write_whole(applied_path(setup_), config::print(config_), 0600, false); !kept)
-        happened(4, "configuration", kept.error().story + "; a worker that is started anew will read the operator's file");
+        happened(4, "configuration",
+                 kept.error().story + "; a worker that is started anew will read the operator's file");
 
     link::Settings settings{.node = config_.node, .vhids = {}, .demote_link = config_.demote_link};
     for (const auto& group : config_.vips) settings.vhids.push_back({group.carp, group.addresses});
@@ -146,12 +159,16 @@ void Worker::adopt_configuration(config::Config configuration) {
 void Worker::heard(std::span<const std::uint8_t> bytes) {
     const auto message = link::decode(bytes);
     if (!message) return log::note(log::Level::error, "speaker", "the speaker said something that makes no sense");
-    if (const auto* role = std::get_if<link::RoleTold>(&*message)) take(*role);
-    else if (const auto* report = std::get_if<link::Report>(&*message)) take(*report);
+    if (const auto* role = std::get_if<link::RoleTold>(&*message))
+        take(*role);
+    else if (const auto* report = std::get_if<link::Report>(&*message))
+        take(*report);
     else if (const auto* event = std::get_if<link::Happened>(&*message))
         happened(event->level, event->event, event->sentence, event->fields, false);
-    else if (std::holds_alternative<link::Reload>(*message)) (void)reload();
-    else if (std::holds_alternative<link::Leave>(*message)) leave();
+    else if (std::holds_alternative<link::Reload>(*message))
+        (void)reload();
+    else if (std::holds_alternative<link::Leave>(*message))
+        leave();
 }
 
 void Worker::take(const link::RoleTold& role) {
@@ -171,8 +188,10 @@ void Worker::take(const link::Report& report) {
         auto& before = facts_.wrong_digests[vhid.vhid];
         if (count > before) facts_.wrong_digest_seen[vhid.vhid] = loop_.now();
         before = count;
-        if (vhid.demotion.value() > 0) facts_.demoted_since.try_emplace(vhid.vhid, loop_.now());
-        else facts_.demoted_since.erase(vhid.vhid);
+        if (vhid.demotion.value() > 0)
+            facts_.demoted_since.try_emplace(vhid.vhid, loop_.now());
+        else
+            facts_.demoted_since.erase(vhid.vhid);
     }
     facts_.speaker = report;
     report_new_ = true;
@@ -187,22 +206,26 @@ void Worker::heard(const discovery::Message& message) {
         const bool news = known == facts_.pools.end() || known->second.failure != failed->story;
         if (news && config_.pool(failed->pool))
             happened(4, "source", "pool " + failed->pool + ": " + failed->story, {{"pool", failed->pool}});
-        change_pool(failed->pool, [&](auto pool, const auto&) { return discovery::fail(std::move(pool), failed->story, loop_.now()); });
+        change_pool(failed->pool, [&](auto pool, const auto&) {
+            return discovery::fail(std::move(pool), failed->story, loop_.now());
+        });
     }
 }
 
 void Worker::take(const discovery::PoolSnapshot& snapshot) {
     const auto known = facts_.pools.find(snapshot.pool);
     const bool failing = known != facts_.pools.end() && known->second.failure;
-    if (failing) happened(5, "source", "pool " + snapshot.pool + ": the source answers again", {{"pool", snapshot.pool}});
+    if (failing)
+        happened(5, "source", "pool " + snapshot.pool + ": the source answers again", {{"pool", snapshot.pool}});
     change_pool(snapshot.pool, [&](auto pool, const auto& settings) {
         return discovery::believe(std::move(pool), snapshot.members, settings, loop_.now());
     });
 }
 
 // Every change of a pool goes through here, so that what joined and left is told once, whatever the reason.
-void Worker::change_pool(const std::string& name,
-                         const std::function<discovery::Pool(discovery::Pool, const discovery::PoolSettings&)>& change) {
+void Worker::change_pool(
+    const std::string& name,
+    const std::function<discovery::Pool(discovery::Pool, const discovery::PoolSettings&)>& change) {
     const auto* settings = config_.pool(name);
     if (!settings) return;  // a word about a pool that a reload has taken away
     auto& pool = facts_.pools[name];
@@ -216,9 +239,11 @@ void Worker::change_pool(const std::string& name,
     const auto new_members = pool.members.value_or(discovery::Snapshot{});
     for (const auto& [backend, weight] : new_members) {
         const auto old = old_members.find(backend);
-        if (old == old_members.end()) tell_change(backend, "joined with weight " + std::to_string(weight.value()));
+        if (old == old_members.end())
+            tell_change(backend, "joined with weight " + std::to_string(weight.value()));
         else if (old->second != weight)
-            tell_change(backend, "has weight " + std::to_string(weight.value()) + " now, was " + std::to_string(old->second.value()));
+            tell_change(backend, "has weight " + std::to_string(weight.value()) + " now, was " +
+                                     std::to_string(old->second.value()));
     }
     for (const auto& [backend, weight] : old_members)
         if (!new_members.contains(backend))
@@ -260,7 +285,9 @@ void Worker::look_at_kernel() {
         return;
     }
     if (observed_stale_) return dirty();  // a change was refused or failed: read, and try again
-    if (datapath_->looks_like(facts_.observed)) return;
+    // /proc shows all but flags, thresholds and tunnels; those only a full read does, which a large table makes dear.
+    if (loop_.now() < full_look_ && datapath_->looks_like(facts_.observed)) return;
+    full_look_ = loop_.now() + (facts_.observed.size() <= large_table ? full_look : 10 * full_look);
     const auto there = datapath_->read();
     if (!there) {
         happened(3, "ipvs", there.error().story);
@@ -271,8 +298,9 @@ void Worker::look_at_kernel() {
     const auto changes = ipvs::diff(ipvs::only(*there, facts_.owned), ipvs::only(facts_.observed, facts_.owned));
     if (!changes.empty()) {
         facts_.repairs += changes.size();
-        happened(4, "repair", "somebody else changed our virtual servers; putting right " + std::to_string(changes.size()) +
-                                  (changes.size() == 1 ? " thing: " : " things, first: ") + ipvs::text(changes.front()),
+        happened(4, "repair",
+                 "somebody else changed our virtual servers; putting right " + std::to_string(changes.size()) +
+                     (changes.size() == 1 ? " thing: " : " things, first: ") + ipvs::text(changes.front()),
                  {{"changes", std::to_string(changes.size())}});
     }
     facts_.observed = *there;
@@ -281,7 +309,8 @@ void Worker::look_at_kernel() {
 
 void Worker::look_at_drains() {
     drain_timer_ = loop_.at(loop_.now() + drain_beat, Priority::facts, "drains", [this] { look_at_drains(); });
-    const bool any = std::ranges::any_of(facts_.pools, [](const auto& pool) { return !pool.second.draining.empty(); });
+    const bool any =
+        std::ranges::any_of(facts_.pools, [](const auto& pool) { return !pool.second.draining.empty(); });
     if (!any || !datapath_) return;
     const auto counters = datapath_->counters();
     if (!counters) return;
@@ -317,8 +346,10 @@ void Worker::look_at_host() {
     Facts as_master = facts_;
     as_master.roles_known = true;
     for (const auto& group : config_.vips)
-        as_master.roles.insert_or_assign(group.carp.vhid, link::RoleTold{group.carp.vhid, carp::Role::master, {}, {}});
-    auto advice = ipvs::needs(plan(config_, as_master, loop_.now()).table, config_.vips.front().carp.interface, ipvs::this_host());
+        as_master.roles.insert_or_assign(group.carp.vhid,
+                                         link::RoleTold{group.carp.vhid, carp::Role::master, {}, {}});
+    auto advice = ipvs::needs(plan(config_, as_master, loop_.now()).table, config_.vips.front().carp.interface,
+                              ipvs::this_host());
     if (advice == facts_.advice) return;
     for (const auto& one : advice)
         if (std::ranges::find(facts_.advice, one) == facts_.advice.end())
@@ -342,8 +373,9 @@ Worker::ReloadOutcome Worker::reload() {
     if (!reading.config) {
         outcome = {"refused", reading.complaints};
         for (const auto& complaint : reading.complaints) happened(3, "configuration", complaint.text());
-        happened(3, "reload", "the configuration was refused with " + std::to_string(reading.complaints.size()) +
-                                  (reading.complaints.size() == 1 ? " complaint" : " complaints") + "; nothing was changed");
+        happened(3, "reload",
+                 "the configuration was refused with " + std::to_string(reading.complaints.size()) +
+                     (reading.complaints.size() == 1 ? " complaint" : " complaints") + "; nothing was changed");
         facts_.reload_refused = reading.complaints.front().text();
         dirty();
     } else if (*reading.config == config_) {
@@ -377,7 +409,8 @@ void Worker::tell(const link::Message& message) {
 void Worker::happened(int level, std::string_view event, std::string_view sentence,
                       std::vector<std::pair<std::string, std::string>> fields, bool log_it) {
     if (log_it) log::note(static_cast<log::Level>(level), event, sentence, fields);
-    const auto& kept = events_.add({0, loop_.now(), level, std::string(event), std::string(sentence), std::move(fields)});
+    const auto& kept =
+        events_.add({0, loop_.now(), level, std::string(event), std::string(sentence), std::move(fields)});
     if (!control_) return;
     status::Status times;  // an event needs no more than the time of day
     times.at = loop_.now();

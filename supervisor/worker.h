@@ -103,7 +103,7 @@ private:
     std::optional<Demotion> demotion_told_;
     std::string status_told_;
     bool ready_told_ = false;
-    Instant started_{}, configured_{}, datapath_retry_{};
+    Instant started_{}, configured_{}, datapath_retry_{}, full_look_{};
 
     Watch turn_, alive_, kernel_beat_, host_beat_, pool_timer_, drain_timer_, end_;
     std::vector<Watch> signals_;

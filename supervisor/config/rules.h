@@ -1,6 +1,7 @@
 // supervisor/config/rules.h
 //
-// What makes sense together. Each value is inside its own bounds already; these are the rules about two of them. Pure.
+// What makes sense together. Each value is inside its own bounds already; these are the rules about two of them.
+// Pure.
 //
 //   vips       1. there is one
 //              2. a vhid once on a node: koi(1) and services name a group by its vhid alone

@@ -92,6 +92,7 @@ void Holder::add(const vip::Held& held) {
     recorded_.insert(held);
     record();
     if (auto done = kernel_.add(held); !done) {
+        if (!works(held.interface)) return;  // its link tells the same, and more
         failed_ = true;
         last_failure_ = loop_.now();
         tell_(log::Level::error, "address", "cannot take " + held.text() + ": " + done.error().story,
@@ -176,8 +177,9 @@ void Holder::probe(const vip::Held& held) {
 void Holder::probe_due() {
     const Instant now = loop_.now();
     const auto answered = [&](const IpAddress& vip) {
-        return std::ranges::any_of(strangers_,
-                                   [&](const auto& s) { return s.first.first == vip && now - s.second.seen < 1min; });
+        return std::ranges::any_of(strangers_, [&](const auto& s) {
+            return s.first.first == vip && !s.second.ourselves && now - s.second.seen < 1min;
+        });
     };
     Instant next = Instant::max();
     for (auto it = probes_.begin(); it != probes_.end();) {
@@ -208,14 +210,27 @@ void Holder::hear(const std::string& interface) {
             sight(*stranger, settled.at(stranger->vip));
 }
 
+bool Holder::has_mac(const vip::Mac& mac) const {
+    const auto links = kernel_.links();
+    return links && std::ranges::find(*links, mac, &vip::Link::mac) != links->end();
+}
+
+bool Holder::works(const std::string& interface) const {
+    const auto link = kernel_.link(interface);
+    return link && *link && (*link)->works();
+}
+
 void Holder::sight(const vip::Stranger& stranger, const vip::Held& held) {
     constexpr std::size_t most_strangers = 64;  // anybody may make up MACs
     const Instant now = loop_.now();
     std::erase_if(strangers_, [&](const auto& s) { return now - s.second.seen > 5min; });
     if (strangers_.size() >= most_strangers && !strangers_.contains({stranger.vip, stranger.mac})) return;
-    auto& sighting = strangers_[{stranger.vip, stranger.mac}];
-    const bool news = sighting.seen == Instant{} || now - sighting.logged >= 10min;
+    const auto [known, first] = strangers_.try_emplace({stranger.vip, stranger.mac});
+    auto& sighting = known->second;
+    if (first) sighting.ourselves = has_mac(stranger.mac);
+    const bool news = first || now - sighting.logged >= 10min;
     sighting.seen = now;
+    if (sighting.ourselves) return;
     if (probes_.try_emplace(held, now + probe_pause).second) probe_due();
     if (!news || !stranger_limit_.allows(now)) return;
     sighting.logged = now;
@@ -233,7 +248,8 @@ void Holder::address_gone(const vip::Held& held) {
     const auto is_it = [&](const auto& one) { return one.held == held; };
     if (found && std::ranges::any_of(*found, is_it)) return;  // late news: we let it go and took it again
     present_.erase(held);
-    if (!wanted().contains(held)) return;
+    if (!wanted().contains(held) || !works(held.interface))
+        return;  // what goes with its interface comes back with it
     tell_(log::Level::warning, "address", held.text() + " was removed by somebody else; putting it back",
           {{"vip", held.prefix.address.text()}});
     converge();
@@ -285,7 +301,8 @@ std::vector<link::VipReport> Holder::report(Vhid vhid, const std::set<vip::Held>
 std::vector<link::StrangerReport> Holder::strangers() const {
     std::vector<link::StrangerReport> out;
     for (const auto& [who, sighting] : strangers_)
-        if (loop_.now() - sighting.seen < 5min) out.push_back({who.first, who.second, sighting.seen});
+        if (!sighting.ourselves && loop_.now() - sighting.seen < 5min)
+            out.push_back({who.first, who.second, sighting.seen});
     return out;
 }
 

@@ -58,6 +58,7 @@ private:
     struct Sighting {
         Instant seen{};
         Instant logged{};
+        bool ourselves = false;  // another interface of this node on the same wire
     };
     // Who led before us may still be on its way out (ucarp takes seconds), and is no stranger. So neighbours are
     // asked after that time, and again and again while somebody answers.
@@ -74,6 +75,8 @@ private:
     void probe_due();
     void hear(const std::string& interface);
     void sight(const vip::Stranger&, const vip::Held&);
+    bool has_mac(const vip::Mac&) const;
+    bool works(const std::string& interface) const;
     std::set<vip::Held> wanted() const;
 
     Loop& loop_;

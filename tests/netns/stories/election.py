@@ -241,7 +241,7 @@ def story_another_link_down(lab):
     for vip in (inner, VIP):
         wait_for_master(lab, "right", vip)
     lab.check(group(left)["demotion"] == 240, "left says in its adverts how unwell it is: 240")
-    lab.check(trouble(left, "link") and trouble(left, "demotion"), f"and tells the operator: {trouble(left, 'link')}")
+    lab.wait_until(lambda: trouble(left, "link") and trouble(left, "demotion"), 3, "and tells the operator")
     left.plug_back("back")
     for vip in (inner, VIP):
         wait_for_master(lab, "left", vip)

@@ -79,11 +79,14 @@ def story_interface_comes_late(lab):
     lab.koid(left, {"carp": {"interface": "late0", **FAST}, "vips": [{"vhid": 51, "addresses": [f"{VIP}/24"]}]}).wait_ready()
     lab.wait_until(lambda: role(left) == "init", 3, "without its interface it takes no part")
     lab.wait_until(lambda: "no interface late0" in (trouble(left, "link") or ""), 3, "and says what is missing")
-    for _ in range(2):
+    for turn in range(2):
         left.run("ip link add late0 type veth peer name other0; ip link set other0 up; ip link set late0 up; "
                  "ip addr add 10.77.0.1/24 dev late0")
         wait_for_master(lab, "left")
         lab.wait_until(lambda: status(left)["troubles"] == [], 3, "no trouble is left")
+        if turn == 1:  # the other end of the cable is a stranger to nobody: it is in the same machine
+            lab.run_for(3.5)
+            lab.check(trouble(left, "stranger") is None, "left does not take itself for a stranger")
         left.say("its interface is removed")
         left.run("ip link del late0")
         lab.wait_until(lambda: role(left) == "init", 3, "it takes no part any more")

@@ -9,6 +9,7 @@ import os
 import pty
 import shutil
 import signal
+import socket
 import socketserver
 import subprocess
 import sys
@@ -147,8 +148,10 @@ class ExitCodes(KoiTest):
                 self.assertEqual(done.stdout, "")
 
     def test_a_socket_nobody_listens_on_any_more_is_3(self):
-        self.koid.server.server_close()
-        self.expect("status", NOT_RUNNING, err="Connection refused")
+        leftover = self.folder + "/leftover.sock"
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(leftover)
+        self.expect("status", NOT_RUNNING, err="Connection refused", socket=leftover)
 
     def test_a_koid_that_hangs_up_is_3(self):
         self.koid.answers[("GET", "/v1/status")] = lambda handler: handler.connection.shutdown(2)

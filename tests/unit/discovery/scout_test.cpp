@@ -128,6 +128,20 @@ TEST_F(ScoutTest, EndsWhenTheWorkerIsGone) {
     EXPECT_EQ(ends(), 0);
 }
 
+TEST_F(ScoutTest, EndsCalmlyWhenItsNextWordMeetsNobody) {
+    // While it still prepares the second list, the worker has heard the first and goes.
+    StaticSource many;
+    for (unsigned i = 0; i < 60'000; ++i)
+        many.members.push_back(
+            {IpAddress::v4({10, 0, static_cast<std::uint8_t>(i >> 8), static_cast<std::uint8_t>(i)}), {}, {}});
+    auto large = static_pool();
+    large.name = "large";
+    large.source = many;
+    watch({static_pool(), large});
+    ASSERT_TRUE(next<PoolSnapshot>());
+    EXPECT_EQ(ends(), 0);
+}
+
 TEST_F(ScoutTest, SurvivesNonsense) {
     ASSERT_TRUE(channel->send(std::vector<std::uint8_t>{1, 2, 3}));
     watch({static_pool()});
