@@ -340,6 +340,7 @@ void Speaker::role_changed(Group& g, const carp::RoleChanged& change) {
           {"old", std::string(to_string(change.from))},
           {"new", std::string(to_string(change.to))},
           {"reason", change.because}});
+    if (stopping_) return;  // what the worker hears next is that it shall let go of everything
     worker_.send(link::RoleTold{vhid, change.to, g.instance().state().since, change.because});
     if (change.to == carp::Role::master) hold_if_ready(g);
     report_soon();
@@ -404,6 +405,7 @@ void Speaker::report_soon() {
 }
 
 void Speaker::report() {
+    if (stopping_) return;
     link::Report all;
     all.worker_restarts = worker_.restarts();
     all.worst_slip = std::max(worst_slip_, last_minute_slip_);
