@@ -65,8 +65,8 @@ ipvs::BackendKey backend_key(const config::Service& service, const Endpoint& mem
     return {member.address, place ? place->port : std::uint16_t{0}};
 }
 
-bool stands(const config::Config& config, const config::Service& service, const Facts& facts) {
-    if (config::standby(config).warm) return true;
+bool stands(bool warm, const config::Service& service, const Facts& facts) {
+    if (warm) return true;
     if (service.vhid) return leads(facts, *service.vhid);
     return leads_any(facts);
 }
@@ -79,13 +79,14 @@ bool heard_of(const Facts& facts, const std::string& name) {
 
 Desired plan(const config::Config& config, const Facts& facts, Instant now) {
     Desired desired;
+    const bool warm = config::standby(config).warm;
     for (const auto& service : config.services) {
         const auto* there = standing(facts, service.at);
         if (!facts.roles_known) {  // rule 2
             if (there && facts.owned.contains(service.at)) desired.table[service.at] = *there;
             continue;
         }
-        if (stands(config, service, facts)) desired.table[service.at] = {service.settings, backends(service, facts)};
+        if (stands(warm, service, facts)) desired.table[service.at] = {service.settings, backends(service, facts)};
     }
     const bool impossible = facts.datapath_missing && !config.services.empty();
     const bool refused = !facts.refused.empty() && now - facts.refused_at < memory_of_refusal;

@@ -24,8 +24,8 @@ namespace koi {
 
 Desired plan(const config::Config&, const Facts&, Instant now);
 
-// Which services of `config` are this vhid's, and whether a vhid's services stand (rule 1).
-bool stands(const config::Config&, const config::Service&, const Facts&);
+// Whether a service stands here (rule 1); warm: config::standby().
+bool stands(bool warm, const config::Service&, const Facts&);
 ipvs::BackendKey backend_key(const config::Service&, const Endpoint& member);  // rule 4
 
 bool heard_of(const Facts&, const std::string& pool);  // rule 7
