@@ -272,25 +272,51 @@ def cost_of(host):
     return pss, rss, cpu, count
 
 
+def rest(name, interval, seconds, services, start_together, answers):
+    """One contender alone on its wire, in a process and a lab of its own."""
+    trouble = None
+    try:
+        with Lab(out=sys.stderr) as lab:
+            host = lab.host("left")
+            CONTENDERS[name].start(lab, host, True, interval, services and name != "ucarp")
+            wait_for_master(lab, "left", timeout=15)
+            lab.run_for(3)
+            start_together.wait(60)  # so that each shares its libraries with the same others
+            before = cost_of(host)
+            lab.run_for(seconds)
+            after = cost_of(host)
+            start_together.wait(60)
+        answers.put((name, (after[0], after[1], (after[2] - before[2]) / seconds / 1e7, after[3]), None))
+    except BaseException as problem:
+        start_together.abort()
+        answers.put((name, None, f"{name} at {interval} s: {problem}"))
+
+
 def idle(names, seconds=20):
     """One node alone, because two on one kernel would share what two machines cannot."""
     services = Path("/proc/net/ip_vs").exists()
     print(f"\nidle for {seconds} s, one master alone, {'with' if services else 'without'} virtual servers; "
           "PSS and processor time of all its processes", flush=True)
-    rows = []
+    rows, failed = [], False
     for interval in (1.0, 0.1):
+        these = [name for name in names if interval == 1.0 or name != "ucarp"]
+        together, answers = multiprocessing.Barrier(len(these)), multiprocessing.Queue()
+        children = [multiprocessing.Process(target=rest, args=(name, interval, seconds, services, together, answers))
+                    for name in these]
+        for child in children:
+            child.start()
         found = {}
-        for name in [one for one in names if interval in (1.0,) or one != "ucarp"]:
-            with Lab(out=sys.stderr) as lab:
-                host = lab.host("left")
-                CONTENDERS[name].start(lab, host, True, interval, services and name != "ucarp")
-                wait_for_master(lab, "left", timeout=15)
-                lab.run_for(3)
-                before = cost_of(host)
-                lab.run_for(seconds)
-                after = cost_of(host)
-                found[name] = (after[0], after[1], (after[2] - before[2]) / seconds / 1e7, after[3])
-        for name, (pss, rss, share, count) in found.items():
+        for _ in children:
+            name, cost, trouble = answers.get()
+            if trouble:
+                print(trouble, file=sys.stderr)
+                failed = True
+            else:
+                found[name] = cost
+        for child in children:
+            child.join()
+        for name in [one for one in names if one in found]:
+            pss, rss, share, count = found[name]
             said = ""
             if name == "koi" and "keepalived" in found:
                 said = f"PSS {pss / found['keepalived'][0]:.2f} x keepalived, " + verdict(pss <= 1.5 * found["keepalived"][0], "<= 1.5")
@@ -298,7 +324,7 @@ def idle(names, seconds=20):
                     said += "; " + verdict(share <= 0.2, "CPU <= 0.2 %")
             rows.append([f"{interval:g} s adverts", name, str(count), f"{pss / 1024:.1f}", f"{rss / 1024:.1f}", f"{share:.3f}", said])
     print_table(["", "", "processes", "PSS MiB", "RSS MiB", "CPU %", ""], rows)
-    return True
+    return not failed
 
 
 # ---- Starting --------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@
 //          4 demotion (OpenBSD; 0 elsewhere)
 //
 // Receivers let longer packets pass: what follows the 36 bytes is somebody's trailer and not read here.
-// decode() says why not, with a reason that is counted and shown; type and authlen are checked by nobody, so not here.
+// decode() says why not, with a reason that is counted and shown; type and authlen are checked by nobody, so not
+// here.
 #pragma once
 
 #include <array>
@@ -29,7 +30,7 @@ using Digest = std::array<std::uint8_t, 20>;
 
 struct Advert {
     Vhid vhid = *Vhid::of(1);
-    std::uint8_t advskew = 0;   // 0–255 on the wire: 255/255 is a bow-out
+    std::uint8_t advskew = 0;  // 0–255 on the wire: 255/255 is a bow-out
     std::uint8_t advbase = 0;
     std::uint8_t demotion = 0;
     std::uint64_t counter = 0;
@@ -42,15 +43,15 @@ struct Advert {
 
 // Why a packet is not an advert we act on. Spelled as printed, counted one by one.
 enum class Refusal {
-    too_short,        // fewer than 36 bytes
-    wrong_version,    // neither CARP (2) nor VRRP we know
-    vrrp,             // a VRRP router speaks on this wire: version 2 or 3 packet, not CARP
+    too_short,      // fewer than 36 bytes
+    wrong_version,  // neither CARP (2) nor VRRP we know
+    vrrp,           // a VRRP router speaks on this wire: version 2 or 3 packet, not CARP
     wrong_checksum,
-    wrong_ttl,        // not 255: it crossed a router
-    unknown_vhid,     // a CARP advert for a vhid this node does not serve
-    wrong_digest,     // another password, or another list of vips
-    own_echo,         // our own advert came back
-    not_a_peer,       // unicast peers are configured and this is none of them
+    wrong_ttl,     // not 255: it crossed a router
+    unknown_vhid,  // a CARP advert for a vhid this node does not serve
+    wrong_digest,  // another password, or another list of vips
+    own_echo,      // our own advert came back
+    not_a_peer,    // unicast peers are configured and this is none of them
 };
 constexpr std::size_t refusals = 9;
 std::string_view to_string(Refusal);

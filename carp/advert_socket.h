@@ -1,8 +1,8 @@
 // carp/advert_socket.h
 //
 // The wire: one raw socket per interface and family for IP protocol 112, shared by all vhids of that interface.
-// IPv4 to 224.0.0.18 or unicast peers, IPv6 to ff02::12 or peers; TTL and hop limit 255, TOS 0x10 (IPv4), DF; multicast
-// loop off; bound to the device; received TTL, source and destination are told. Needs CAP_NET_RAW.
+// IPv4 to 224.0.0.18 or unicast peers, IPv6 to ff02::12 or peers; TTL and hop limit 255, TOS 0x10 (IPv4), DF;
+// multicast loop off; bound to the device; received TTL, source and destination are told. Needs CAP_NET_RAW.
 //
 // The group is left by the kernel when the interface goes, so a socket does not outlive its ifindex: open another.
 #pragma once

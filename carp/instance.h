@@ -1,17 +1,17 @@
 // carp/instance.h
 //
-// One vhid, tied together: machine + seal + counter, still without a socket or a clock. Bytes and instants go in; bytes
-// to send and role changes come out. The speaker and the simulated lab drive the same class.
+// One vhid, tied together: machine + seal + counter, still without a socket or a clock. Bytes and instants go in;
+// bytes to send and role changes come out. The speaker and the simulated lab drive the same class.
 //
-// Counter: a fresh random 64-bit start, +1 for each advert; a legacy peer's value is never adopted and growth is never
-// demanded of anybody (carp.md 2.4). The authenticated trailer will go behind these 36 bytes.
+// Counter: a fresh random 64-bit start, +1 for each advert; a legacy peer's value is never adopted and growth is
+// never demanded of anybody (carp.md 2.4). The authenticated trailer will go behind these 36 bytes.
 //
 // The vips and the password are in what peers sign, so while a reload goes from node to node they
-// differ. For `grace` after a change the previous seal is accepted, too: reload the backups first, then the master, and
-// nobody takes over.
+// differ. For `grace` after a change the previous seal is accepted, too: reload the backups first, then the master,
+// and nobody takes over.
 //
-// The driver must tell everything it heard before it tells DeadlinePassed for the same turn: an advert that waits in the
-// socket of a node that was held up for a moment is worth more than its timer.
+// The driver must tell everything it heard before it tells DeadlinePassed for the same turn: an advert that waits in
+// the socket of a node that was held up for a moment is worth more than its timer.
 //
 // Counts: adverts sent, accepted, refused by reason.
 #pragma once
@@ -35,7 +35,7 @@ struct Counters {
 };
 
 struct Send {
-    Advert advert;      // sealed; the socket encodes it, because the checksum may depend on the destination
+    Advert advert;  // sealed; the socket encodes it, because the checksum may depend on the destination
     int copies = 1;
 };
 // What the driver has to do, in this order.
@@ -58,13 +58,13 @@ public:
     std::vector<Deed> start(Instant now) { return take(Started{}, now); }
     std::vector<Deed> resume(Instant now);
     std::vector<Deed> take(const Event&, Instant now);
-    // A decoded advert for this vhid, whose source is not one of our own addresses. Checks vhid, echo, unicast peers and
-    // the digest first; a refusal is counted, put into `why` (else empty), and moves nothing.
+    // A decoded advert for this vhid, whose source is not one of our own addresses. Checks vhid, echo, unicast peers
+    // and the digest first; a refusal is counted, put into `why` (else empty), and moves nothing.
     std::vector<Deed> hear(const Advert&, const IpAddress& source, Instant now, std::optional<Refusal>& why);
     void refuse(Refusal why) { ++counters_.refused[static_cast<std::size_t>(why)]; }
 
-    // A reload that keeps the vhid: new settings, same role. Timers follow the new beat from now on, and a master says
-    // a new beat at once. Equal settings change nothing.
+    // A reload that keeps the vhid: new settings, same role. Timers follow the new beat from now on, and a master
+    // says a new beat at once. Equal settings change nothing.
     std::vector<Deed> change(Settings, Instant now);
     static constexpr Duration grace = 60s;
 

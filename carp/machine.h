@@ -6,37 +6,44 @@
 //
 //   1. A node that starts, or whose link comes up, listens as backup for one patience before it may lead.
 //   2. A master says an advert each beat. Its claim is (demotion, beat with the demoted skew, source address).
-//   3. A master that hears a better claim sends one last advert, so that the winner announces itself again, and yields.
+//   3. A master that hears a better claim sends one last advert, so that the winner announces itself again, and
+//   yields.
 //      Better: lower demotion; then shorter beat; then, on a tie, the address that compares lower *as UCARP compares
 //      it*: last octet of an IPv4 address most significant; IPv6 addresses compare first byte first.
 //      A node that speaks both families is heard twice, and its two addresses need not compare the same way. So one
 //      family decides: IPv4 for a node that has it, IPv6 for a node that has nothing else. A tied advert of the other
-//      family moves nothing. Only after three tied IPv6 adverts in a row, without any over IPv4 between them, does IPv6
-//      decide, because then IPv4 does not get through.
+//      family moves nothing. Only after three tied IPv6 adverts in a row, without any over IPv4 between them, does
+//      IPv6 decide, because then IPv4 does not get through.
 //   4. A master that hears a worse claim stays, says an advert at once (BSD masters that hear a worse master stay
-//      silent) and announces its addresses again. It does not answer within 1/256 s of its last advert: two nodes that
-//      both believe themselves better would fill the wire.
-//   5. A backup that hears a master whose demotion is higher than its own takes over, preempt or not; one with preempt
+//      silent) and announces its addresses again. It does not answer within 1/256 s of its last advert: two nodes
+//      that both believe themselves better would fill the wire.
+//   5. A backup that hears a master whose demotion is higher than its own takes over, preempt or not; one with
+//   preempt
 //      whose own claim has a shorter beat and no higher demotion takes over, once preempt_delay has passed.
-//   6. A backup whose patience is shorter than the advertised beat takes over at once ("will time out anyway"), unless
-//      the master's claim is the better one: it would yield again, and so for ever. Then it waits three of those beats
-//      where its own patience is shorter than two.
+//   6. A backup whose patience is shorter than the advertised beat takes over at once ("will time out anyway"),
+//   unless
+//      the master's claim is the better one: it would yield again, and so for ever. Then it waits three of those
+//      beats where its own patience is shorter than two.
 //   7. A bow-out (255/255) of the master it follows makes a backup take over in the order of the skews: each waits
 //      rank(skew), at most 64 ms, and gives up if it hears another master meanwhile.
-//   8. Any other advert restarts the patience, which is that of the skew the node itself would send: where several wait,
+//   8. Any other advert restarts the patience, which is that of the skew the node itself would send: where several
+//   wait,
 //      the well one comes first. An advert worse than that of the master it follows, who spoke within his last two
 //      beats, moves nothing: the better master sees to it. A patience whose end is noticed more than 250 ms late was
 //      slept through (a paused guest, a suspended machine), proves nothing about the master, and begins again.
-//   9. Demotion d adds to the skew that is sent, at most up to 240, and is sent in byte 4 as well. A rise is said at once.
-//  10. A master that leaves lets go of its addresses first, then says 255/255 twice; 255/255 is never said otherwise. A
-//      master that hears one treats it as a worse claim. Byte 4 of a bow-out is 255, so that no demoted OpenBSD master
-//      takes it for a better one.
+//   9. Demotion d adds to the skew that is sent, at most up to 240, and is sent in byte 4 as well. A rise is said at
+//   once.
+//  10. A master that leaves lets go of its addresses first, then says 255/255 twice; 255/255 is never said otherwise.
+//  A
+//      master that hears one treats it as a worse claim. Byte 4 of a bow-out is 255, so that no demoted OpenBSD
+//      master takes it for a better one.
 //  11. Link down: back to init at once, without a word.
 //
 // Peers that know no demotion (UCARP, FreeBSD, NetBSD) see only the demoted skew. If both are masters at once and the
 // two orders disagree, both yield; whose patience is shorter leads after it, and nobody pushes him aside.
 //
-// A master's link is one event away from silence: Heard is only for adverts that carry a good digest and are not ours.
+// A master's link is one event away from silence: Heard is only for adverts that carry a good digest and are not
+// ours.
 #pragma once
 
 #include <optional>
@@ -76,23 +83,41 @@ Duration rank(Advskew);
 // Rule 9: the skew a node sends. Never less than the configured one.
 Advskew sent_skew(const Settings&, Demotion);
 
-struct Started {};                                   // the link is up and everything is there to listen
-struct LinkLost { std::string because; };            // the link went down, or the interface vanished
-struct Heard { Advert advert; IpAddress source; };
-struct DeadlinePassed {};                            // state.deadline has come; one that has not is no event
-struct Demoted { Demotion demotion; };               // how unwell this node feels from now on (0: well)
-struct SteppedDown { std::string because; };         // the operator, or worker gone: be backup and do not lead until SteppedUp
+struct Started {};  // the link is up and everything is there to listen
+struct LinkLost {
+    std::string because;
+};  // the link went down, or the interface vanished
+struct Heard {
+    Advert advert;
+    IpAddress source;
+};
+struct DeadlinePassed {};  // state.deadline has come; one that has not is no event
+struct Demoted {
+    Demotion demotion;
+};  // how unwell this node feels from now on (0: well)
+struct SteppedDown {
+    std::string because;
+};  // the operator, or worker gone: be backup and do not lead until SteppedUp
 struct SteppedUp {};
-struct Stopped {};                                   // leaving for good
+struct Stopped {};  // leaving for good
 using Event = std::variant<Started, LinkLost, Heard, DeadlinePassed, Demoted, SteppedDown, SteppedUp, Stopped>;
 
-struct SendAdvert { friend bool operator==(const SendAdvert&, const SendAdvert&) = default; };  // say our claim now
-struct SendBowOut { friend bool operator==(const SendBowOut&, const SendBowOut&) = default; };  // 255/255, said twice
-struct RoleChanged { Role from, to; std::string because; };  // a sentence part: "no advert from 10.0.0.2 for 3.08 s"
-struct AnnounceAgain { std::string because; };       // rule 4: tell the neighbours again where the addresses are
+struct SendAdvert {
+    friend bool operator==(const SendAdvert&, const SendAdvert&) = default;
+};  // say our claim now
+struct SendBowOut {
+    friend bool operator==(const SendBowOut&, const SendBowOut&) = default;
+};  // 255/255, said twice
+struct RoleChanged {
+    Role from, to;
+    std::string because;
+};  // a sentence part: "no advert from 10.0.0.2 for 3.08 s"
+struct AnnounceAgain {
+    std::string because;
+};  // rule 4: tell the neighbours again where the addresses are
 using Action = std::variant<SendAdvert, SendBowOut, RoleChanged, AnnounceAgain>;
-// The order of actions is the order of deeds. A new master's list is SendAdvert, RoleChanged. A leaving master's list is
-// RoleChanged (addresses go), then SendBowOut.
+// The order of actions is the order of deeds. A new master's list is SendAdvert, RoleChanged. A leaving master's list
+// is RoleChanged (addresses go), then SendBowOut.
 
 struct State {
     Role role = Role::init;
@@ -102,12 +127,12 @@ struct State {
     Instant may_preempt = Instant::max();  // preempt_delay counts from here
     Demotion demotion = *Demotion::of(0);
     bool stepped_down = false;
-    bool bow_out_pending = false;          // rule 7: the deadline is a rank, not a patience
+    bool bow_out_pending = false;  // rule 7: the deadline is a rank, not a patience
     // What we know of the master we follow (backup) or last heard (any role), for sentences and status.
     std::optional<IpAddress> master;
     std::optional<Claim> master_claim;
     Instant last_heard{};
-    unsigned tied_over_v6 = 0;             // rule 3: ties heard over IPv6 since something came over IPv4
+    unsigned tied_over_v6 = 0;  // rule 3: ties heard over IPv6 since something came over IPv4
 };
 
 struct Step {
@@ -121,8 +146,9 @@ Step step(const Settings&, const OwnAddresses&, const State&, const Event&, Inst
 // listening. Says an advert at once. Only from init; a node that is stepped down starts as usual.
 Step resume(const Settings&, const State&, Instant now);
 
-// The settings became `now_ours`, in the middle of a role. A master says a new beat at once. A backup waits on: a shorter
-// patience begins now, because the master may not be reloaded yet, but does not end later than the longer one would have.
+// The settings became `now_ours`, in the middle of a role. A master says a new beat at once. A backup waits on: a
+// shorter patience begins now, because the master may not be reloaded yet, but does not end later than the longer one
+// would have.
 Step change(const Settings& before, const Settings& now_ours, const State&, Instant now);
 
 // The advert a node says in this state, without counter and digest.

@@ -50,8 +50,8 @@ std::array<std::uint8_t, 8> big_endian(std::uint64_t counter) {
     return bytes;
 }
 
-// Once per process, unless somebody else has done it. Passwords here are short-lived copies of a file that root can read,
-// so locked memory would protect nothing.
+// Once per process, unless somebody else has done it. Passwords here are short-lived copies of a file that root can
+// read, so locked memory would protect nothing.
 void wake_library() {
     static const bool awake = [] {
         if (gcry_control(GCRYCTL_INITIALIZATION_FINISHED_P)) return true;

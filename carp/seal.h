@@ -4,12 +4,14 @@
 // not the source. Pure apart from libgcrypt's arithmetic: libsystemd brings that library along, while OpenSSL would
 // double the memory of a speaker. Comparison is in constant time.
 //
-//     message = 02 01 | vhid | IPv4 addresses ascending, once each | IPv6 addresses ascending, once each, scope bits of
+//     message = 02 01 | vhid | IPv4 addresses ascending, once each | IPv6 addresses ascending, once each, scope bits
+//     of
 //               fe80:: zeroed | counter, 8 bytes big endian
 //
-// Two variants exist for a vhid with link-local addresses: with and without them, and the link-local address that BSDs
-// derive from the virtual MAC, fe80::200:5eff:fe00:1XX with XX = vhid (carp.md 2.3). We accept: as configured without
-// link-locals, as configured with them, and without them but with the derived one. We send the one configured.
+// Two variants exist for a vhid with link-local addresses: with and without them, and the link-local address that
+// BSDs derive from the virtual MAC, fe80::200:5eff:fe00:1XX with XX = vhid (carp.md 2.3). We accept: as configured
+// without link-locals, as configured with them, and without them but with the derived one. We send the one
+// configured.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +28,8 @@ struct gcry_md_handle;  // libgcrypt's, behind gcry_md_hd_t
 
 namespace koi::carp {
 
-// HMAC-SHA-1 with one key. The key's two midstates are kept: a digest costs half a microsecond. Movable, not copyable.
+// HMAC-SHA-1 with one key. The key's two midstates are kept: a digest costs half a microsecond. Movable, not
+// copyable.
 class Hmac {
 public:
     using Part = std::span<const std::uint8_t>;

@@ -16,7 +16,8 @@ using Advskew = Bounded<struct AdvskewMeaning, std::uint8_t, 0, 254>;  // 1/256 
 // Which link-local IPv6 address of the vhid is in the digest we send. Both are accepted on receipt (carp.md 2.3).
 enum class LinkLocal { exclude, include };
 
-// NetBSD 10 sums the IPv6 pseudo-header into the CARP checksum, everybody else does not (carp.md 1.2). Both are accepted.
+// NetBSD 10 sums the IPv6 pseudo-header into the CARP checksum, everybody else does not (carp.md 1.2). Both are
+// accepted.
 enum class V6Checksum { plain, pseudo };
 
 struct Settings {
@@ -27,8 +28,8 @@ struct Settings {
     Advbase advbase = *Advbase::of(1);
     Advskew advskew = *Advskew::of(0);
     bool preempt = true;
-    Duration preempt_delay{};          // after becoming backup from init, before a worse master is pushed aside
-    std::vector<IpAddress> peers;      // unicast; empty = multicast
+    Duration preempt_delay{};      // after becoming backup from init, before a worse master is pushed aside
+    std::vector<IpAddress> peers;  // unicast; empty = multicast
     LinkLocal link_local = LinkLocal::exclude;
     V6Checksum v6_checksum = V6Checksum::plain;
 

@@ -12,7 +12,9 @@ namespace {
 
 using nlohmann::json;
 
-control::Answer as_json(const json& body, int status = 200) { return {status, "application/json", body.dump(2) + "\n"}; }
+control::Answer as_json(const json& body, int status = 200) {
+    return {status, "application/json", body.dump(2) + "\n"};
+}
 control::Answer error(int status, const std::string& sentence) { return as_json({{"error", sentence}}, status); }
 
 std::string word(const control::Request& request, const std::string& key, const std::string& otherwise) {
@@ -36,8 +38,12 @@ std::optional<json> member(const std::string& body, const char* name) {
 json to_json(const std::vector<config::Complaint>& complaints) {
     json list = json::array();
     for (const auto& one : complaints)
-        list.push_back({{"file", one.file}, {"line", one.line}, {"column", one.column}, {"path", one.path},
-                        {"what", one.what}, {"text", one.text()}});
+        list.push_back({{"file", one.file},
+                        {"line", one.line},
+                        {"column", one.column},
+                        {"path", one.path},
+                        {"what", one.what},
+                        {"text", one.text()}});
     return list;
 }
 
@@ -55,14 +61,17 @@ void compare_vips(const config::Config& now, const config::Config& next, json& c
         return std::ranges::find(list, vhid, [](const auto& g) { return g.carp.vhid; });
     };
     for (const auto& group : now.vips)
-        if (same_vhid(next.vips, group.carp.vhid) == next.vips.end()) changes.push_back(change("vip", "leave " + group_text(group)));
+        if (same_vhid(next.vips, group.carp.vhid) == next.vips.end())
+            changes.push_back(change("vip", "leave " + group_text(group)));
     for (const auto& group : next.vips) {
         const auto before = same_vhid(now.vips, group.carp.vhid);
-        if (before == now.vips.end()) changes.push_back(change("vip", "join " + group_text(group)));
+        if (before == now.vips.end())
+            changes.push_back(change("vip", "join " + group_text(group)));
         else if (before->addresses != group.addresses || before->carp.interface != group.carp.interface)
             changes.push_back(change("vip", "change " + group_text(*before) + " to " + group_text(group)));
         else if (!(*before == group))
-            changes.push_back(change("carp", "change the election settings of vhid " + std::to_string(group.carp.vhid.value())));
+            changes.push_back(
+                change("carp", "change the election settings of vhid " + std::to_string(group.carp.vhid.value())));
     }
 }
 
@@ -71,8 +80,10 @@ void compare_pools(const config::Config& now, const config::Config& next, json& 
         if (!next.pool(pool.name)) changes.push_back(change("pool", "forget pool " + pool.name));
     for (const auto& pool : next.pools) {
         const auto* before = now.pool(pool.name);
-        if (!before) changes.push_back(change("pool", "watch pool " + pool.name + " (" + discovery::text(pool.source) + ")"));
-        else if (!(*before == pool)) changes.push_back(change("pool", "change pool " + pool.name));
+        if (!before)
+            changes.push_back(change("pool", "watch pool " + pool.name + " (" + discovery::text(pool.source) + ")"));
+        else if (!(*before == pool))
+            changes.push_back(change("pool", "change pool " + pool.name));
     }
 }
 
@@ -116,13 +127,20 @@ control::Answer Worker::answer_status(const control::Request& request) {
             status::as_text(value, *part, {word(request, "colour", "0") == "1", static_cast<unsigned>(columns)})};
 }
 
-// Without a file: what stands undone at the moment. With one: what applying it would change, while nothing is changed.
+// Without a file: what stands undone at the moment. With one: what applying it would change, while nothing is
+// changed.
 control::Answer Worker::answer_plan(const control::Request& request) {
     std::string file = setup_.configuration;
-    if (const auto given = member(request.body, "configuration"); given && given->is_string()) file = given->get<std::string>();
+    if (const auto given = member(request.body, "configuration"); given && given->is_string())
+        file = given->get<std::string>();
+    // The file is opened with our rights, and complaints quote it: what one may not read must not be read for one.
+    if (file != setup_.configuration && request.uid != 0)
+        return error(403, "only root may ask about another file than " + setup_.configuration);
     const auto reading = config::load(file);
     if (!reading.config) {
-        return as_json({{"error", "the configuration " + file + " cannot be used"}, {"complaints", to_json(reading.complaints)}}, 422);
+        return as_json(
+            {{"error", "the configuration " + file + " cannot be used"}, {"complaints", to_json(reading.complaints)}},
+            422);
     }
     json changes = json::array();
     compare_vips(config_, *reading.config, changes);
@@ -156,7 +174,9 @@ control::Answer Worker::answer_events(const control::Request& request) {
 
 control::Answer Worker::answer_reload() {
     const auto outcome = reload();
-    return as_json({{"outcome", outcome.outcome}, {"configuration", setup_.configuration}, {"complaints", to_json(outcome.complaints)}},
+    return as_json({{"outcome", outcome.outcome},
+                    {"configuration", setup_.configuration},
+                    {"complaints", to_json(outcome.complaints)}},
                    outcome.outcome == "refused" ? 422 : 200);
 }
 
@@ -166,8 +186,10 @@ control::Answer Worker::answer_step(const control::Request& request, bool down) 
     if (!vhid) return error(400, "say which vhid, 1 to 255");
     const bool known = std::ranges::any_of(config_.vips, [&](const auto& g) { return g.carp.vhid == *vhid; });
     if (!known) return error(404, "vhid " + std::to_string(vhid->value()) + " is not in the configuration");
-    if (down) tell(link::StepDown{*vhid, "stepped down by the operator"});
-    else tell(link::StepUp{*vhid});
+    if (down)
+        tell(link::StepDown{*vhid, "stepped down by the operator"});
+    else
+        tell(link::StepUp{*vhid});
     happened(5, down ? "step_down" : "step_up",
              "the operator asked vhid " + std::to_string(vhid->value()) + (down ? " to step down" : " to step up"),
              {{"vhid", std::to_string(vhid->value())}});

@@ -7,7 +7,7 @@
 namespace koi {
 
 struct Desired {
-    ipvs::Table table;     // our virtual servers, and no others
+    ipvs::Table table;  // our virtual servers, and no others
     Demotion demotion = *Demotion::of(0);
     friend bool operator==(const Desired&, const Desired&) = default;
 };

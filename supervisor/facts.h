@@ -23,25 +23,25 @@ struct Facts {
     std::map<Vhid, link::RoleTold> roles;
     bool roles_known = false;
     std::optional<link::Report> speaker;
-    std::map<Vhid, std::uint64_t> wrong_digests;       // as last reported, to see that they grow
-    std::map<Vhid, Instant> wrong_digest_seen;         // when they last grew
-    std::map<Vhid, Instant> demoted_since;             // those that report a demotion
+    std::map<Vhid, std::uint64_t> wrong_digests;  // as last reported, to see that they grow
+    std::map<Vhid, Instant> wrong_digest_seen;    // when they last grew
+    std::map<Vhid, Instant> demoted_since;        // those that report a demotion
 
     // From the scout.
     std::map<std::string, discovery::Pool> pools;
-    std::optional<std::string> scout_missing;          // why there is none at the moment
+    std::optional<std::string> scout_missing;  // why there is none at the moment
 
     // From the kernel.
-    ipvs::Table observed;                              // everything, foreign services included
+    ipvs::Table observed;  // everything, foreign services included
     bool observed_known = false;
-    std::optional<std::string> datapath_missing;       // why virtual servers cannot be made
-    std::set<ipvs::ServiceKey> owned;                  // made by us, now or in an earlier life
-    std::map<std::string, std::string> refused;        // what the kernel would not do: change → reason
-    Instant refused_at{};                              // when it last did not
-    std::vector<ipvs::Advice> advice;                  // what the host should be set to
+    std::optional<std::string> datapath_missing;  // why virtual servers cannot be made
+    std::set<ipvs::ServiceKey> owned;             // made by us, now or in an earlier life
+    std::map<std::string, std::string> refused;   // what the kernel would not do: change → reason
+    Instant refused_at{};                         // when it last did not
+    std::vector<ipvs::Advice> advice;             // what the host should be set to
 
     // From the operator.
-    std::optional<std::string> reload_refused;         // the first complaint about a file that was not applied
+    std::optional<std::string> reload_refused;  // the first complaint about a file that was not applied
     std::uint64_t repairs = 0;
 };
 

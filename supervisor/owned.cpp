@@ -44,7 +44,9 @@ Result<std::set<ipvs::ServiceKey>> read_owned(const std::string& directory) {
     const auto tree = json::parse(*content, nullptr, false);
     const auto set_aside = [&]() -> Error {
         std::rename(path.c_str(), (path + ".bad").c_str());
-        return Error{path + " makes no sense and was set aside as owned.json.bad; only services of the configuration are taken for ours"};
+        return Error{path +
+                     " makes no sense and was set aside as owned.json.bad; only services of the configuration are "
+                     "taken for ours"};
     };
     try {  // a value of another type than asked for throws; nlohmann's exceptions stop here
         if (!tree.is_object() || !tree.contains("services") || !tree["services"].is_array()) return set_aside();

@@ -1,8 +1,8 @@
 // supervisor/owned.h
 //
-// The record of virtual servers that Koi made (state directory, owned.json). Written before a service is made, so that a
-// worker that dies in between still knows what is its own. Unreadable records are set aside as owned.json.bad, and only
-// what the configuration names counts as ours then.
+// The record of virtual servers that Koi made (state directory, owned.json). Written before a service is made, so
+// that a worker that dies in between still knows what is its own. Unreadable records are set aside as owned.json.bad,
+// and only what the configuration names counts as ours then.
 #pragma once
 
 #include <set>

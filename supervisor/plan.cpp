@@ -90,9 +90,9 @@ Desired plan(const config::Config& config, const Facts& facts, Instant now) {
     }
     const bool impossible = facts.datapath_missing && !config.services.empty();
     const bool refused = !facts.refused.empty() && now - facts.refused_at < memory_of_refusal;
-    const bool newcomer = facts.roles_known && !leads_any(facts) && std::ranges::any_of(config.services, [&](const auto& service) {
-        return !heard_of(facts, service.pool);
-    });
+    const bool newcomer =
+        facts.roles_known && !leads_any(facts) &&
+        std::ranges::any_of(config.services, [&](const auto& service) { return !heard_of(facts, service.pool); });
     if (impossible || refused || newcomer) desired.demotion = *Demotion::of(Demotion::max);  // rules 6, 7
     return desired;
 }

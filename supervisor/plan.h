@@ -2,17 +2,22 @@
 //
 // (config, facts) → desired. Pure, cannot fail, and the only place where all types meet.
 //
-//   1. A service stands where its vhid is master (cold), or everywhere (warm). A fwmark service has no address: it stands
+//   1. A service stands where its vhid is master (cold), or everywhere (warm). A fwmark service has no address: it
+//   stands
 //      while this node is master of any vhid.
-//   2. Nothing is concluded from what is not known: until the speaker has told the roles, our services stay as they are;
+//   2. Nothing is concluded from what is not known: until the speaker has told the roles, our services stay as they
+//   are;
 //      a service whose pool nobody has spoken of keeps the backends it has.
-//   3. A backend's weight is its member's. A draining one stays at weight 0 where it is already (never over UDP: nothing
+//   3. A backend's weight is its member's. A draining one stays at weight 0 where it is already (never over UDP:
+//   nothing
 //      would ever end its connections).
 //   4. With DR and TUN a backend is reached on the service's own port; the member's port counts with NAT only.
 //   5. The sorry server serves, alone but for those that drain, while no member has weight.
-//   6. A table that cannot be had demotes this node: no ip_vs although there are services, or changes the kernel refused
+//   6. A table that cannot be had demotes this node: no ip_vs although there are services, or changes the kernel
+//   refused
 //      within the last ten minutes. That long, because a backup cannot tell whether it would be refused again.
-//   7. A node that leads nothing and has not heard of all its pools yet is demoted as well: it would take over from a peer
+//   7. A node that leads nothing and has not heard of all its pools yet is demoted as well: it would take over from a
+//   peer
 //      that serves, and have nobody to serve with. That a pool's source cannot say is a word, too.
 #pragma once
 

@@ -39,8 +39,10 @@ void ScoutProcess::start() {
     channel_ = std::make_unique<ChannelOnLoop>(
         loop_, std::move(pair->first), Priority::facts, "scout",
         [this](std::span<const std::uint8_t> bytes) {
-            if (const auto message = discovery::decode(bytes)) told_.message(*message);
-            else log::note(log::Level::error, "scout", "the scout said something that makes no sense");
+            if (const auto message = discovery::decode(bytes))
+                told_.message(*message);
+            else
+                log::note(log::Level::error, "scout", "the scout said something that makes no sense");
         },
         [this](const std::string&) { channel_.reset(); });  // it ends when it finds that nobody listens
     end_ = loop_.on_end(pid_, Priority::facts, "scout end", [this](int code, int status) { ended(code, status); });

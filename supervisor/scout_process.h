@@ -1,7 +1,7 @@
 // supervisor/scout_process.h
 //
-// The scout as the worker sees it: started, told what to watch, listened to, started again. If it is gone, pools stay as
-// last known.
+// The scout as the worker sees it: started, told what to watch, listened to, started again. If it is gone, pools stay
+// as last known.
 #pragma once
 
 #include <functional>

@@ -67,9 +67,11 @@ void Worker::converge() {
         facts_.refused.clear();
         if (changes.size() <= most_told)
             for (const auto& change : changes) happened(6, "ipvs", ipvs::text(change));
-        else happened(6, "ipvs", std::to_string(changes.size()) + " changes to virtual servers");
+        else
+            happened(6, "ipvs", std::to_string(changes.size()) + " changes to virtual servers");
     } else {
-        // Some were done and some were not; what is really there is read now, the rest is tried again on the kernel beat.
+        // Some were done and some were not; what is really there is read now, the rest is tried again on the kernel
+        // beat.
         if (auto there = datapath_->read()) facts_.observed = std::move(*there);
         observed_stale_ = true;
     }
@@ -105,9 +107,12 @@ void Worker::tell_tables() {
         const bool needed = std::ranges::any_of(config_.services, concerns);
         // Before the first word about its pool, a virtual server would refuse everybody.
         const bool stands = std::ranges::all_of(config_.services, [&](const auto& s) {
-            return !concerns(s) || !desired_.table.contains(s.at) || (facts_.observed.contains(s.at) && heard_of(facts_, s.pool));
+            return !concerns(s) || !desired_.table.contains(s.at) ||
+                   (facts_.observed.contains(s.at) && heard_of(facts_, s.pool));
         });
-        const link::TableReady now{.vhid = vhid, .ready = !needed || (datapath_ && stands), .always = !needed || warm,
+        const link::TableReady now{.vhid = vhid,
+                                   .ready = !needed || (datapath_ && stands),
+                                   .always = !needed || warm,
                                    .since = role->second.since};
         const auto told = tables_told_.find(vhid);
         if (told != tables_told_.end() && told->second == now) continue;
@@ -131,10 +136,12 @@ bool Worker::refresh_troubles() {
     const auto before = std::exchange(troubles_, std::move(next));
     for (const auto& trouble : troubles_)
         if (!lasts(before, trouble))
-            happened(trouble.warning ? 4 : 3, "trouble", trouble.sentence, {{"trouble", trouble.what}, {"about", trouble.about}});
+            happened(trouble.warning ? 4 : 3, "trouble", trouble.sentence,
+                     {{"trouble", trouble.what}, {"about", trouble.about}});
     for (const auto& trouble : before)
         if (!lasts(troubles_, trouble))
-            happened(5, "trouble", "no longer: " + trouble.sentence, {{"trouble", trouble.what}, {"about", trouble.about}});
+            happened(5, "trouble", "no longer: " + trouble.sentence,
+                     {{"trouble", trouble.what}, {"about", trouble.about}});
     return true;
 }
 

@@ -32,9 +32,11 @@ std::vector<status::BackendStatus> backends_of(const ipvs::ServiceEntry* desired
         status::BackendStatus one;
         one.key = key;
         if (desired)
-            if (const auto b = desired->backends.find(key); b != desired->backends.end()) one.desired_weight = b->second.weight;
+            if (const auto b = desired->backends.find(key); b != desired->backends.end())
+                one.desired_weight = b->second.weight;
         if (observed)
-            if (const auto b = observed->backends.find(key); b != observed->backends.end()) one.observed_weight = b->second.weight;
+            if (const auto b = observed->backends.find(key); b != observed->backends.end())
+                one.observed_weight = b->second.weight;
         if (counters)
             if (const auto c = counters->backends.find(key); c != counters->backends.end()) one.counters = c->second;
         out.push_back(one);
@@ -68,9 +70,8 @@ status::ServiceStatus service_of(const config::Service& service, const Facts& fa
     for (auto& backend : out.backends) {
         if (service.sorry_server && backend.key == backend_key(service, *service.sorry_server)) backend.sorry = true;
         if (pool == facts.pools.end()) continue;
-        backend.draining = std::ranges::any_of(pool->second.draining, [&](const auto& d) {
-            return backend_key(service, d.first) == backend.key;
-        });
+        backend.draining = std::ranges::any_of(
+            pool->second.draining, [&](const auto& d) { return backend_key(service, d.first) == backend.key; });
     }
     return out;
 }

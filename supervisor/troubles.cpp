@@ -38,28 +38,37 @@ void of_pools(const config::Config& config, const Facts& facts, const Desired& d
         if (found == facts.pools.end()) continue;
         const auto& pool = found->second;
         if (pool.failure)
-            out.push_back({"source", settings.name,
+            out.push_back({"source",
+                           settings.name,
                            "pool " + settings.name + ": " + *pool.failure +
                                (pool.members ? "; going on with the " + std::to_string(pool.members->size()) +
-                                                   (pool.members->size() == 1 ? " backend" : " backends") + " last known" + (pool.from_disk ? " from an earlier run" : "")
+                                                   (pool.members->size() == 1 ? " backend" : " backends") +
+                                                   " last known" + (pool.from_disk ? " from an earlier run" : "")
                                              : "; no backend is known"),
-                           pool.members && !pool.members->empty(), {}});
+                           pool.members && !pool.members->empty(),
+                           {}});
         if (pool.empty_since)
-            out.push_back({"source", settings.name,
+            out.push_back({"source",
+                           settings.name,
                            "pool " + settings.name + ": the source says there are no backends; held for " +
                                seconds(settings.hold_empty) + " (guard.hold_empty) before it is believed",
-                           true, {}});
+                           true,
+                           {}});
     }
     for (const auto& service : config.services) {
         const auto entry = desired.table.find(service.at);
         const auto pool = facts.pools.find(service.pool);
         if (entry == desired.table.end() || pool == facts.pools.end() || !pool->second.members) continue;
-        const bool serves = std::ranges::any_of(entry->second.backends, [](const auto& b) { return b.second.weight > 0; });
+        const bool serves =
+            std::ranges::any_of(entry->second.backends, [](const auto& b) { return b.second.weight > 0; });
         if (!serves)
-            out.push_back({"service", service.name,
-                           "service " + service.name + " has no backend with weight; new connections are refused (pool " +
-                               service.pool + " has " + std::to_string(pool->second.members->size()) + " members)",
-                           false, {}});
+            out.push_back({"service",
+                           service.name,
+                           "service " + service.name +
+                               " has no backend with weight; new connections are refused (pool " + service.pool +
+                               " has " + std::to_string(pool->second.members->size()) + " members)",
+                           false,
+                           {}});
     }
     (void)now;
 }
@@ -70,26 +79,38 @@ void of_vhid(const link::VhidReport& vhid, const Facts& facts, Instant now, Trou
         out.push_back({"link", vhid.interface, name + " takes no part in the election: " + vhid.because, false, {}});
     for (const auto& vip : vhid.vips)
         if (vip.desired && !vip.present)
-            out.push_back({"address", vip.held.prefix.address.text(),
-                           vip.held.text() + " should be held here and cannot be taken; see: koi events", false, {}});
+            out.push_back({"address",
+                           vip.held.prefix.address.text(),
+                           vip.held.text() + " should be held here and cannot be taken; see: koi events",
+                           false,
+                           {}});
     const bool waits = vhid.role == carp::Role::master && std::ranges::none_of(vhid.vips, &link::VipReport::desired);
     if (waits && now - vhid.since > 2s)
-        out.push_back({"address", number(vhid.vhid),
-                       name + " leads but does not take its addresses, because its virtual servers are not in place", false, {}});
+        out.push_back({"address",
+                       number(vhid.vhid),
+                       name + " leads but does not take its addresses, because its virtual servers are not in place",
+                       false,
+                       {}});
     const auto seen = facts.wrong_digest_seen.find(vhid.vhid);
     if (seen != facts.wrong_digest_seen.end() && now - seen->second < 1min)
-        out.push_back({"peer_key", number(vhid.vhid),
-                       "somebody on " + vhid.interface + " speaks for " + name +
-                           " with another password or another list of vips, so there may be two masters; make key_file and "
-                           "addresses the same on all nodes",
-                       false, {}});
+        out.push_back(
+            {"peer_key",
+             number(vhid.vhid),
+             "somebody on " + vhid.interface + " speaks for " + name +
+                 " with another password or another list of vips, so there may be two masters; make key_file and "
+                 "addresses the same on all nodes",
+             false,
+             {}});
     // A newcomer's, for the moment until it has heard of its pools, is no trouble.
     const auto demoted = facts.demoted_since.find(vhid.vhid);
     if (vhid.demotion.value() > 0 && demoted != facts.demoted_since.end() && now - demoted->second >= 2s)
-        out.push_back({"demotion", number(vhid.vhid),
+        out.push_back({"demotion",
+                       number(vhid.vhid),
                        name + " is demoted by " + std::to_string(vhid.demotion.value()) +
-                           ": peers that are well are preferred; the cause is another trouble in this list or a recent one in koi events",
-                       true, {}});
+                           ": peers that are well are preferred; the cause is another trouble in this list or a "
+                           "recent one in koi events",
+                       true,
+                       {}});
 }
 
 void of_speaker(const config::Config& config, const Facts& facts, Instant now, Troubles& out) {
@@ -97,18 +118,22 @@ void of_speaker(const config::Config& config, const Facts& facts, Instant now, T
     for (const auto& vhid : facts.speaker->vhids) of_vhid(vhid, facts, now, out);
     for (const auto& stranger : facts.speaker->strangers)
         if (now - stranger.last_seen < 30s)  // it is asked every 10 s
-            out.push_back({"stranger", stranger.vip.text(),
+            out.push_back({"stranger",
+                           stranger.vip.text(),
                            stranger.vip.text() + " is answered for by " + vip::text(stranger.mac) +
                                " as well, which is not this node; find that machine and take the address off it",
-                           false, {}});
+                           false,
+                           {}});
     for (const auto& peer : facts.speaker->peers) {
         const auto group = std::ranges::find(config.vips, peer.vhid, [](const auto& g) { return g.carp.vhid; });
         if (group == config.vips.end() || now - peer.last_heard > 1min) continue;
         if (peer.beat == carp::beat(group->carp.advbase, group->carp.advskew))
-            out.push_back({"tie", number(peer.vhid),
+            out.push_back({"tie",
+                           number(peer.vhid),
                            "vhid " + number(peer.vhid) + ": " + peer.address.text() +
                                " has the same advbase and advskew as this node; give each node its own advskew",
-                           true, {}});
+                           true,
+                           {}});
     }
 }
 
@@ -120,7 +145,11 @@ Troubles troubles(const config::Config& config, const Facts& facts, const Desire
     of_speaker(config, facts, now, out);
     of_pools(config, facts, desired, now, out);
     if (facts.reload_refused)
-        out.push_back({"reload", "", "the last configuration was refused and the one before it stays: " + *facts.reload_refused, true, {}});
+        out.push_back({"reload",
+                       "",
+                       "the last configuration was refused and the one before it stays: " + *facts.reload_refused,
+                       true,
+                       {}});
     return out;
 }
 

@@ -1,7 +1,8 @@
 // supervisor/worker.h
 //
-// A worker's life: open, adopt what is there, run, leave. Events change facts_; when the last waiting one is taken in,
-// settle() (settle.cpp) runs once and does everything in one order. Answers to the control socket are in answers.cpp.
+// A worker's life: open, adopt what is there, run, leave. Events change facts_; when the last waiting one is taken
+// in, settle() (settle.cpp) runs once and does everything in one order. Answers to the control socket are in
+// answers.cpp.
 #pragma once
 
 #include <chrono>
@@ -23,11 +24,11 @@
 namespace koi {
 
 struct WorkerSetup {
-    std::string configuration;      // the operator's file
+    std::string configuration;  // the operator's file
     std::string scout_program;
     std::string runtime_directory, state_directory;
-    int channel_fd = 3;             // to the speaker
-    bool again = false;             // started anew: go on with the configuration that was in force
+    int channel_fd = 3;  // to the speaker
+    bool again = false;  // started anew: go on with the configuration that was in force
 };
 
 // The exit code of koid-worker: 0; 78 if the configuration cannot be used; 1.
@@ -40,13 +41,14 @@ public:
 
 private:
     // events → facts
-    void heard(std::span<const std::uint8_t>);                       // the speaker
-    void heard(const discovery::Message&);                           // the scout
+    void heard(std::span<const std::uint8_t>);  // the speaker
+    void heard(const discovery::Message&);      // the scout
     void take(const link::RoleTold&);
     void take(const link::Report&);
     void take(const discovery::PoolSnapshot&);
-    void change_pool(const std::string& name, const std::function<discovery::Pool(discovery::Pool, const discovery::PoolSettings&)>&);
-    void look_at_kernel();                                           // the slow beat: is the table still what it was?
+    void change_pool(const std::string& name,
+                     const std::function<discovery::Pool(discovery::Pool, const discovery::PoolSettings&)>&);
+    void look_at_kernel();  // the slow beat: is the table still what it was?
     void open_datapath();
     void look_at_drains();
     void look_at_host();
@@ -59,7 +61,7 @@ private:
     void claim_ownership();
     void tell_tables();
     void tell_demotion();
-    bool refresh_troubles();                                         // true: the list is another one now
+    bool refresh_troubles();  // true: the list is another one now
     void say_status();
 
     // the operator, in answers.cpp
@@ -71,7 +73,10 @@ private:
     control::Answer answer_step(const control::Request&, bool down);
     status::Status status(bool with_counters);
 
-    struct ReloadOutcome { std::string outcome; std::vector<config::Complaint> complaints; };
+    struct ReloadOutcome {
+        std::string outcome;
+        std::vector<config::Complaint> complaints;
+    };
     ReloadOutcome reload();
     void adopt_configuration(config::Config);
     void leave();
@@ -98,7 +103,7 @@ private:
     bool report_new_ = false;     // the speaker reported; only troubles depend on that
     bool observed_stale_ = true;  // facts_.observed must be read before it is believed
     bool left_ = false;
-    std::set<ipvs::ServiceKey> recorded_;           // what owned.json says
+    std::set<ipvs::ServiceKey> recorded_;  // what owned.json says
     std::map<Vhid, link::TableReady> tables_told_;
     std::optional<Demotion> demotion_told_;
     std::string status_told_;

@@ -1,7 +1,7 @@
 // supervisor/speaker/group.h
 //
-// One vhid at work: its instance, its timer, its wire. Turns what the machine decides into adverts on the wire and calls;
-// knows nothing of addresses or workers. Deeds are done in the order the machine gave them.
+// One vhid at work: its instance, its timer, its wire. Turns what the machine decides into adverts on the wire and
+// calls; knows nothing of addresses or workers. Deeds are done in the order the machine gave them.
 #pragma once
 
 #include <functional>

@@ -4,7 +4,8 @@
 //
 //   resume   for each vhid the role and the instant of the last advert, in a file mapped into memory, so that a note
 //            costs no system call and survives any death of the process;
-//   held     the addresses we put on interfaces, one "interface address/length" a line, written whole before an address is
+//   held     the addresses we put on interfaces, one "interface address/length" a line, written whole before an
+//   address is
 //            added and after it was removed. `koid --withdraw` needs nothing else.
 //
 // The judgement is pure: may_resume() says whether the next speaker goes on as master or lets go and listens.
@@ -35,8 +36,8 @@ bool may_resume(const Note&, const carp::Settings&, Instant now);
 
 class Notes {
 public:
-    // What an earlier speaker left is kept if it is of this boot and makes sense, otherwise it starts empty. Without a
-    // directory to write in the notes live in memory only, which is said in `problem`.
+    // What an earlier speaker left is kept if it is of this boot and makes sense, otherwise it starts empty. Without
+    // a directory to write in the notes live in memory only, which is said in `problem`.
     static Notes open(const std::string& directory, std::string& problem);
     Notes(Notes&&) noexcept;
     Notes& operator=(Notes&&) noexcept;

@@ -394,7 +394,8 @@ void Speaker::settle_demotion() {
         if (demotion == g->instance().state().demotion) continue;
         tell(log::Level::notice, "demotion",
              "vhid " + std::to_string(vhid.value()) +
-                 (demotion.value() > 0 ? " is demoted by " + std::to_string(demotion.value()) : " is no longer demoted"),
+                 (demotion.value() > 0 ? " is demoted by " + std::to_string(demotion.value())
+                                       : " is no longer demoted"),
              {{"vhid", std::to_string(vhid.value())}, {"demotion", std::to_string(demotion.value())}});
         g->take(carp::Demoted{demotion});
     }

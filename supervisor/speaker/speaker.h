@@ -85,7 +85,8 @@ private:
     std::optional<Instant> unready_until_;
     Duration worst_slip_{}, last_minute_slip_{};
     Instant slip_since_{};
-    std::map<std::pair<carp::Refusal, bool>, log::RateLimit> refusal_limits_;  // by reason, and whether it is no fault
+    std::map<std::pair<carp::Refusal, bool>, log::RateLimit>
+        refusal_limits_;  // by reason, and whether it is no fault
     std::string status_;
 
     Watch kernel_watch_, beat_timer_, report_timer_, stop_timer_, look_timer_, silent_timer_;

@@ -71,7 +71,8 @@ std::optional<IpAddress> Wire::own_address(Family family) const {
 Outcome Wire::send(Family family, const carp::Advert& advert, const carp::Settings& settings) {
     const auto ear = open_.find(family);
     const auto source = own_address(family);
-    if (ear == open_.end() || !source) return Error{"no " + std::string(to_string(family)) + " address on " + interface_};
+    if (ear == open_.end() || !source)
+        return Error{"no " + std::string(to_string(family)) + " address on " + interface_};
     return ear->second.socket.send(advert, settings, *source);
 }
 
@@ -90,8 +91,10 @@ void Wire::hear(Family family) {
             continue;
         }
         const auto read = carp::decode(packet.payload, packet.envelope);
-        if (const auto* advert = std::get_if<carp::Advert>(&read)) ears_.advert(*advert, source);
-        else ears_.refusal(std::get<carp::Refusal>(read), source, vhid);
+        if (const auto* advert = std::get_if<carp::Advert>(&read))
+            ears_.advert(*advert, source);
+        else
+            ears_.refusal(std::get<carp::Refusal>(read), source, vhid);
         // What was heard may have led to a reload of this wire.
         if (!open_.contains(family)) return;
     }

@@ -1,8 +1,8 @@
 // supervisor/speaker/wire.h
 //
-// One interface as the election sees it: the advert sockets of both families, our own source addresses, and whether the
-// link works. Opened when the link comes up, closed when it goes; what it hears is decoded and handed on, what it cannot
-// decode is handed on as a refusal with its sender.
+// One interface as the election sees it: the advert sockets of both families, our own source addresses, and whether
+// the link works. Opened when the link comes up, closed when it goes; what it hears is decoded and handed on, what it
+// cannot decode is handed on as a refusal with its sender.
 #pragma once
 
 #include <functional>
@@ -26,8 +26,8 @@ public:
     };
     Wire(Loop&, std::string interface, Ears);
 
-    // What the kernel says of the interface and its addresses now; vips are never our own address. Opens or closes the
-    // sockets accordingly. An Error says why adverts cannot be exchanged although the link works.
+    // What the kernel says of the interface and its addresses now; vips are never our own address. Opens or closes
+    // the sockets accordingly. An Error says why adverts cannot be exchanged although the link works.
     Outcome look(const std::optional<vip::Link>&, const std::vector<vip::Found>&, const std::set<IpAddress>& vips,
                  bool global_ipv6_source);
 

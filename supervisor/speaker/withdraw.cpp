@@ -19,8 +19,10 @@ Result<std::vector<vip::Held>> withdraw(const std::string& runtime_directory) {
     for (const auto& address : *found) {
         const bool ours = address.ours || (recorded && recorded->contains(address.held));
         if (!ours) continue;
-        if (const auto done = kernel->remove(address.held)) gone.push_back(address.held);
-        else failed += (failed.empty() ? "" : "; ") + done.error().story;
+        if (const auto done = kernel->remove(address.held))
+            gone.push_back(address.held);
+        else
+            failed += (failed.empty() ? "" : "; ") + done.error().story;
     }
     if (!failed.empty()) return Error{"letting go of addresses: " + failed};
     // An unreadable record is no reason to keep an address, and nothing is held any more.

@@ -1,8 +1,8 @@
 // supervisor/speaker/withdraw.h
 //
-// Lets go of every address that a speaker of this host holds or may have left: those in its record, and those that carry
-// Koi's mark in the kernel. Needs no configuration, no worker, no election; this is what the service manager runs after
-// a stop, whatever the stop was.
+// Lets go of every address that a speaker of this host holds or may have left: those in its record, and those that
+// carry Koi's mark in the kernel. Needs no configuration, no worker, no election; this is what the service manager
+// runs after a stop, whatever the stop was.
 #pragma once
 
 #include <string>

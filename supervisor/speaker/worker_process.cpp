@@ -21,7 +21,10 @@ std::string story_of(int code, int status) {
 }  // namespace
 
 WorkerProcess::WorkerProcess(Loop& loop, std::string program, std::string configuration, Told told, Duration silence)
-    : loop_(loop), program_(std::move(program)), configuration_(std::move(configuration)), told_(std::move(told)),
+    : loop_(loop),
+      program_(std::move(program)),
+      configuration_(std::move(configuration)),
+      told_(std::move(told)),
       silence_(silence) {}
 
 WorkerProcess::~WorkerProcess() {
@@ -45,7 +48,8 @@ void WorkerProcess::start() {
         const Instant next = policy_.on_death(loop_.now());
         log::note(log::Level::error, "worker", "cannot start the worker: " + pid.error().story);
         if (!has_worked_) return told_.hopeless(1);
-        restart_ = loop_.at(std::max(next, loop_.now() + 200ms), Priority::facts, "worker restart", [this] { start(); });
+        restart_ =
+            loop_.at(std::max(next, loop_.now() + 200ms), Priority::facts, "worker restart", [this] { start(); });
         return;
     }
     pid_ = *pid;

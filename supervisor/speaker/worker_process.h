@@ -1,8 +1,8 @@
 // supervisor/speaker/worker_process.h
 //
-// The worker as the speaker sees it: started, listened to, started again when it dies or falls silent. The speaker goes on
-// meanwhile. A worker that finds its configuration unusable at the first start (exit 78) is not started again: koid ends
-// with the same code.
+// The worker as the speaker sees it: started, listened to, started again when it dies or falls silent. The speaker
+// goes on meanwhile. A worker that finds its configuration unusable at the first start (exit 78) is not started
+// again: koid ends with the same code.
 #pragma once
 
 #include <functional>

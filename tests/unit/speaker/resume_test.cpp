@@ -30,7 +30,8 @@ struct Folder {
 TEST(Resume, AMasterWhosePeersStillWaitGoesOn) {
     EXPECT_TRUE(may_resume({carp::Role::master, now - 1s}, settings(1, 0), now));
     EXPECT_TRUE(may_resume({carp::Role::master, now - 2900ms}, settings(1, 0), now));
-    EXPECT_FALSE(may_resume({carp::Role::master, now - 3s}, settings(1, 0), now)) << "the least patient peer took over";
+    EXPECT_FALSE(may_resume({carp::Role::master, now - 3s}, settings(1, 0), now))
+        << "the least patient peer took over";
     EXPECT_FALSE(may_resume({carp::Role::backup, now - 1s}, settings(1, 0), now));
 }
 
@@ -82,7 +83,8 @@ TEST(Notes, WithoutAFolderTheyLiveInMemoryAndSaySo) {
 
 TEST(Held, WhatIsWrittenIsRead) {
     const Folder folder;
-    const std::set<vip::Held> held = {{"eth0", *Prefix::parse("192.0.2.10/24")}, {"eth1", *Prefix::parse("2001:db8::10/64")}};
+    const std::set<vip::Held> held = {{"eth0", *Prefix::parse("192.0.2.10/24")},
+                                      {"eth1", *Prefix::parse("2001:db8::10/64")}};
     ASSERT_TRUE(write_held(folder.path, held));
     EXPECT_EQ(*read_held(folder.path), held);
 }

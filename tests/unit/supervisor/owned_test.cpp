@@ -39,9 +39,10 @@ TEST(Owned, NoRecordIsAnEmptyOne) {
 }
 
 TEST(Owned, ARecordThatMakesNoSenseIsSetAsideAndNamed) {
-    for (const char* text : {"", "{", "[]", "{\"services\": 3}", "{\"services\": [3]}", "{\"services\": [{\"fwmark\": \"x\"}]}",
-                             "{\"services\": [{\"protocol\": \"tcp\", \"address\": \"x\", \"port\": 80}]}",
-                             "{\"services\": [{\"protocol\": \"tcp\", \"address\": \"192.0.2.1\", \"port\": 70000}]}"}) {
+    for (const char* text :
+         {"", "{", "[]", "{\"services\": 3}", "{\"services\": [3]}", "{\"services\": [{\"fwmark\": \"x\"}]}",
+          "{\"services\": [{\"protocol\": \"tcp\", \"address\": \"x\", \"port\": 80}]}",
+          "{\"services\": [{\"protocol\": \"tcp\", \"address\": \"192.0.2.1\", \"port\": 70000}]}"}) {
         const Folder folder;
         folder.write(text);
         const auto read = read_owned(folder.path);

@@ -106,7 +106,8 @@ TEST(Plan, Rule2AnEmptyPoolThatWasHeardOfIsEmpty) {
 TEST(Plan, Rule3ADrainingBackendStaysAtWeightZeroWhereItIs) {
     Scene scene;
     scene.facts.pools["web"].draining[endpoint("10.0.0.3:8080")] = now + 30s;
-    EXPECT_FALSE(scene.planned().backends.contains(key("10.0.0.3:8080"))) << "it is not there, so nothing has to drain";
+    EXPECT_FALSE(scene.planned().backends.contains(key("10.0.0.3:8080")))
+        << "it is not there, so nothing has to drain";
     scene.facts.observed[scene.service().at].backends[key("10.0.0.3:8080")].weight = 5;
     EXPECT_EQ(scene.planned().backends.at(key("10.0.0.3:8080")).weight, 0u);
 }

@@ -30,9 +30,7 @@ bool has(const std::vector<status::Trouble>& list, const std::string& what, cons
     return std::ranges::any_of(list, [&](const auto& t) { return t.what == what && t.about == about; });
 }
 
-TEST(Troubles, ANodeWithNothingWrongHasNone) {
-    EXPECT_TRUE(troubles(one_service(), {}, {}, now).empty());
-}
+TEST(Troubles, ANodeWithNothingWrongHasNone) { EXPECT_TRUE(troubles(one_service(), {}, {}, now).empty()); }
 
 TEST(Troubles, AMissingDatapathIsATroubleOnlyWhereThereAreServices) {
     Facts facts;
@@ -76,7 +74,8 @@ TEST(Troubles, AnAddressThatShouldBeHereAndIsNotIsATrouble) {
 TEST(Troubles, APeerWithTheSameClaimIsNamed) {
     Facts facts;
     facts.speaker = link::Report{};
-    facts.speaker->peers = {{vhid, *IpAddress::parse("10.0.0.2"), 0, carp::beat(*carp::Advbase::of(1), *carp::Advskew::of(0)), now}};
+    facts.speaker->peers = {
+        {vhid, *IpAddress::parse("10.0.0.2"), 0, carp::beat(*carp::Advbase::of(1), *carp::Advskew::of(0)), now}};
     EXPECT_TRUE(has(troubles(one_service(), facts, {}, now), "tie", "51"));
     facts.speaker->peers.front().beat += 1s;
     EXPECT_FALSE(has(troubles(one_service(), facts, {}, now), "tie", "51"));
