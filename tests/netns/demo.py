@@ -118,12 +118,12 @@ class Demo:
         return "".join(f"{self.backends[name].address()}:80 {weight}\n" for name, weight in self.listed.items())
 
     def list_backends(self, **weights):
-        """Both directors get the same file, as a configuration management would do it. Returns when it was there."""
-        self.listed = weights
+        """Both directors get the same file, as a configuration management would do it. Returns when that began."""
+        self.listed, began = weights, time.monotonic()
         for director in self.directors:
             if director.powered:
                 director.koid.write("web.backends", self.list_text())
-        return time.monotonic()
+        return began
 
     def weights(self, director):
         """What stands in the kernel, by backend name: {"red": 1}."""

@@ -78,8 +78,7 @@ Node master(int advbase = 1, int advskew = 100, bool preempt = true) {
     return n;
 }
 
-// ---- Beats and patience
-// -----------------------------------------------------------------------------------------------
+// ---- Beats and patience ----
 
 TEST(Settings, BeatsAndPatienceAreExactToTheMicrosecond) {
     const auto b = [](int base, int n) { return beat(*Advbase::of(base), *Advskew::of(n)).count(); };
@@ -106,8 +105,7 @@ TEST(Settings, AFasterClaimHasAlwaysTheShorterBeat) {
     }
 }
 
-// ---- Rule 1
-// -----------------------------------------------------------------------------------------------------------
+// ---- Rule 1 ----
 
 TEST(Rule1, ANodeThatStartsListensForOnePatience) {
     Node n(1, 100);
@@ -142,8 +140,7 @@ TEST(Rule1, ADeadlineThatHasNotComeIsNoEvent) {
     EXPECT_EQ(b.tell(DeadlinePassed{}), "advert, backup -> master");
 }
 
-// ---- Rule 2
-// -----------------------------------------------------------------------------------------------------------
+// ---- Rule 2 ----
 
 TEST(Rule2, AMasterSpeaksEachBeat) {
     auto m = master(1, 100);
@@ -162,8 +159,7 @@ TEST(Rule2, ItsAdvertCarriesItsClaim) {
     EXPECT_EQ(a.demotion, 5);
 }
 
-// ---- Rule 3
-// -----------------------------------------------------------------------------------------------------------
+// ---- Rule 3 ----
 
 TEST(Rule3, AMasterYieldsToAShorterBeatWithALastAdvert) {
     auto m = master(1, 100);
@@ -282,8 +278,7 @@ TEST(Rule3, WithoutAnAddressOfThatFamilyATieMovesNothing) {
     EXPECT_EQ(m.hear("10.0.0.1", {1, 9, 0}), "advert, master -> backup") << "a better claim needs no address of ours";
 }
 
-// ---- Rule 4
-// -----------------------------------------------------------------------------------------------------------
+// ---- Rule 4 ----
 
 TEST(Rule4, AMasterThatHearsAWorseClaimAnswersAtOnce) {
     auto m = master(1, 100);
@@ -301,8 +296,7 @@ TEST(Rule4, ItAnswersAFloodOnce) {
     EXPECT_EQ(m.hear("10.0.0.9", {1, 101, 0}), "advert, announce");
 }
 
-// ---- Rule 5
-// -----------------------------------------------------------------------------------------------------------
+// ---- Rule 5 ----
 
 TEST(Rule5, ABackupWithPreemptPushesAWorseMasterAside) {
     auto b = backup(1, 100, true);
@@ -431,8 +425,7 @@ TEST(Rule3, TwoMastersThatMeetAreOneMasterAfterOneAdvertEach) {
                             }
 }
 
-// ---- Rule 6
-// -----------------------------------------------------------------------------------------------------------
+// ---- Rule 6 ----
 
 TEST(Rule6, AMasterTooSlowForOurPatienceIsNotWaitedFor) {
     auto b = backup(1, 0, false);
@@ -449,8 +442,7 @@ TEST(Rule6, AnUnwellBackupWaitsForASlowMasterThatIsWell) {
     EXPECT_EQ(b.wait_for_deadline(), "advert, backup -> master");
 }
 
-// ---- Rule 7
-// -----------------------------------------------------------------------------------------------------------
+// ---- Rule 7 ----
 
 TEST(Rule7, RankGrowsWithTheSkewAndNeverPasses64Milliseconds) {
     EXPECT_EQ(rank(*Advskew::of(0)), 0ms);
@@ -496,8 +488,7 @@ TEST(Rule7, TheUnwellComeLater) {
     EXPECT_EQ(b.left(), 25ms);
 }
 
-// ---- Rule 8
-// -----------------------------------------------------------------------------------------------------------
+// ---- Rule 8 ----
 
 TEST(Rule8, AnAdvertRestartsThePatience) {
     auto b = backup(1, 100);
@@ -577,8 +568,7 @@ TEST(Rule8, ARankThatWasSleptThroughBecomesAPatience) {
     EXPECT_EQ(b.state.role, Role::backup);
 }
 
-// ---- Rule 9
-// -----------------------------------------------------------------------------------------------------------
+// ---- Rule 9 ----
 
 TEST(Rule9, DemotionAddsToTheSkewUpTo240AndNeverLowersIt) {
     Settings us;
@@ -622,8 +612,7 @@ TEST(Rule9, DemotionIsRememberedWhateverTheRole) {
     EXPECT_EQ(claim_advert(n.us, n.state).demotion, 20);
 }
 
-// ---- Rule 10
-// ----------------------------------------------------------------------------------------------------------
+// ---- Rule 10 ----
 
 TEST(Rule10, AMasterThatStopsLetsGoFirstAndThenBowsOut) {
     auto m = master();
@@ -701,8 +690,7 @@ TEST(Rule10, ANodeThatStartsSteppedDownOnlyWatches) {
     EXPECT_EQ(n.state.role, Role::backup);
 }
 
-// ---- Rule 11
-// ----------------------------------------------------------------------------------------------------------
+// ---- Rule 11 ----
 
 TEST(Rule11, ALostLinkEndsEveryRoleWithoutAWord) {
     auto m = master();
@@ -716,8 +704,7 @@ TEST(Rule11, ALostLinkEndsEveryRoleWithoutAWord) {
     EXPECT_EQ(b.left(), 3s + skew(100));
 }
 
-// ---- Resume and reload
-// ------------------------------------------------------------------------------------------------
+// ---- Resume and reload ----
 
 TEST(Resume, AMasterThatWasAwayForAMomentGoesOn) {
     Node n(1, 0);
@@ -788,8 +775,7 @@ TEST(Change, WhatIsNotABeatLeavesTheTimersAlone) {
     EXPECT_EQ(b.state.deadline, before_b);
 }
 
-// ---- Beside speakers that know no demotion
-// ----------------------------------------------------------------------------
+// ---- Beside speakers that know no demotion ----
 
 // UCARP looks at the skew alone (carp.md 3.2). Its side of the story is played here.
 TEST(BesideUcarp, AnUnwellMasterKeepsLeadingWhileItsSkewIsStillTheBest) {
