@@ -119,13 +119,16 @@ void of_speaker(const config::Config& config, const Facts& facts, Instant now, T
     for (const auto& vhid : facts.speaker->vhids) of_vhid(vhid, facts, now, out);
     std::map<IpAddress, std::vector<vip::Mac>> strangers;  // somebody may make up any number of them
     for (const auto& stranger : facts.speaker->strangers)
-        if (now - stranger.last_seen < 30s) strangers[stranger.vip].push_back(stranger.mac);  // it is asked every 10 s
+        if (now - stranger.last_seen < 30s)
+            strangers[stranger.vip].push_back(stranger.mac);  // it is asked every 10 s
     for (const auto& [address, macs] : strangers)
-        out.push_back({"stranger", address.text(),
+        out.push_back({"stranger",
+                       address.text(),
                        address.text() + " is answered for by " + vip::text(macs.front()) +
                            (macs.size() > 1 ? " and " + std::to_string(macs.size() - 1) + " more" : "") +
                            " as well, which is not this node; find that machine and take the address off it",
-                       false, {}});
+                       false,
+                       {}});
     for (const auto& peer : facts.speaker->peers) {
         const auto group = std::ranges::find(config.vips, peer.vhid, [](const auto& g) { return g.carp.vhid; });
         if (group == config.vips.end() || now - peer.last_heard > 1min) continue;

@@ -37,12 +37,14 @@ def keepalived(lab, version, number):
 
 
 def pair_and_stranger(lab):
+    stranger = lab.host("stranger", number=66)
     vips = [f"{VIP}/24", f"{VIP_6}/64"]
     left = lab.node("left", number=1, vips=vips, config={"carp": FAST})
     right = lab.node("right", number=2, vips=vips, config={"carp": FAST_BACKUP})
     wait_for_master(lab, "left")
     lab.wait_until(lambda: role(right) == "backup", 5, "right listens")
-    return left, right, lab.host("stranger", number=66)
+    stranger.run("ping -c 1 -W 5 10.77.0.1")  # a cable that was plugged in a moment ago loses the first words
+    return left, right, stranger
 
 
 def counts(node):
