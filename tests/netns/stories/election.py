@@ -24,7 +24,7 @@ def story_pair_elects(lab):
               f"they tell their service managers: {left.koid.status_line!r}, {right.koid.status_line!r}")
 
 
-@story(needs={"koid"}, timeout=120, quiet=True)
+@story(needs={"koid"}, timeout=60 + 15 * rounds(2), quiet=True)
 def story_power_cut(lab):
     """At one advert a second the backup answers within 3.2 s of the master's death, whenever that comes; and the master
     that comes back takes nothing away from the client."""
@@ -52,7 +52,7 @@ def story_power_cut(lab):
     lab.check(max(returned) <= 0.5, "the return is hardly noticed")
 
 
-@story(needs={"koid"}, timeout=60, quiet=True)
+@story(needs={"koid"}, timeout=40 + 4 * rounds(5), quiet=True)
 def story_power_cut_in_a_hurry(lab):
     """With advbase 0 and advskew 10 the backup answers within 250 ms of the master's death."""
     left = lab.node("left", advbase=0, advskew=5)
@@ -74,7 +74,7 @@ def story_power_cut_in_a_hurry(lab):
     lab.check(max(died) <= 0.25, "never dark for more than 250 ms")
 
 
-@story(needs={"koid"}, timeout=60, quiet=True)
+@story(needs={"koid"}, timeout=40 + 5 * rounds(3), quiet=True)
 def story_planned_stop(lab):
     """A master that is stopped says so: the backup answers within 100 ms."""
     left = lab.node("left", advskew=0)

@@ -9,7 +9,7 @@ from nodes import (FAST, FAST_BACKUP, VIP, VIP_6, Dark, became_master, figures, 
 from processes import BUILD
 
 
-@story(needs={"koid"}, timeout=60, quiet=True)
+@story(needs={"koid"}, timeout=50 + 4 * rounds(3), quiet=True)
 def story_vip_removed_by_somebody_else(lab):
     """An address that somebody else takes off the master is back, and announced, within 50 ms."""
     vips = {VIP: 24, VIP_6: 64}
