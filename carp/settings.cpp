@@ -20,4 +20,15 @@ Duration patience(Advbase base, Advskew skew) {
     return steps(3 * base.value() * 256 + skew.value());
 }
 
+Duration least_patience(const Settings& us) {
+    return us.advbase.value() > 0 ? patience(us.advbase, *Advskew::of(0)) : 3 * beat(us.advbase, us.advskew);
+}
+
+Duration lease_length(const Settings& us) {
+    if (us.lease.kind == Lease::Kind::fixed) return us.lease.length;
+    const Duration waits = least_patience(us);
+    // Where adverts are 4 ms apart no margin fits any more; then half of the patience has to do.
+    return std::max(waits - std::max<Duration>(waits / 20, 20ms), waits / 2);
+}
+
 }  // namespace koi::carp

@@ -20,6 +20,14 @@ enum class LinkLocal { exclude, include };
 // accepted.
 enum class V6Checksum { plain, pseudo };
 
+// How long the kernel lets a vip answer after our last advert (lease_length below). automatic: a little less than the
+// least patient peer waits, so that we are silent before it takes over.
+struct Lease {
+    enum class Kind { automatic, off, fixed } kind = Kind::automatic;
+    Duration length{};  // fixed
+    friend bool operator==(const Lease&, const Lease&) = default;
+};
+
 struct Settings {
     Vhid vhid = *Vhid::of(1);
     std::string interface;
@@ -32,6 +40,7 @@ struct Settings {
     std::vector<IpAddress> peers;  // unicast; empty = multicast
     LinkLocal link_local = LinkLocal::exclude;
     V6Checksum v6_checksum = V6Checksum::plain;
+    Lease lease;
 
     friend bool operator==(const Settings&, const Settings&) = default;
 };
@@ -41,5 +50,13 @@ Duration beat(Advbase, Advskew);
 // How long a backup waits for its master (carp.md 3.1): 3·advbase + advskew/256 s as everybody computes it; with
 // advbase 0 that would be a single interval, so 3·advskew/256 s as OpenBSD has it, and never less than 3/256 s.
 Duration patience(Advbase, Advskew);
+
+// How long the least patient peer that could be waits for us: three of our bases, or three of our beats where the base
+// is 0. What peers really wait depends on their own skews, which only makes them wait longer.
+Duration least_patience(const Settings&);
+// How long after our last advert we may still answer for the vips. lease: off does not change it: it is what we allow
+// ourselves, whether or not the kernel enforces it. automatic: least_patience less a margin of a twentieth of it,
+// at least 20 ms (a kernel's clock ticks each 4 or 10 ms, and the lease is renewed just after the advert has left).
+Duration lease_length(const Settings&);
 
 }  // namespace koi::carp
