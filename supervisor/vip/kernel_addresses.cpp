@@ -8,6 +8,7 @@
 #include <netlink/attr.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 
@@ -108,15 +109,16 @@ Request about_address(int type, int flags, const Prefix& prefix, unsigned index)
     return request;
 }
 
-Request addition(const Prefix& prefix, unsigned index) {
+Request addition(const Prefix& prefix, unsigned index, KernelAddresses::Lifetime lifetime) {
     const bool v6 = !prefix.address.is_v4();
     auto request = about_address(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, prefix, index);
     std::uint32_t flags = v6 ? IFA_F_NODAD : 0;
     if (prefix.length == prefix.address.full_length())
-        flags |= IFA_F_NOPREFIXROUTE;                               // a network of one needs no route
-    const ifa_cacheinfo lifetime{v6 ? 0 : forever, forever, 0, 0};  // preferred, valid
+        flags |= IFA_F_NOPREFIXROUTE;  // a network of one needs no route
+    const std::uint32_t valid = lifetime ? static_cast<std::uint32_t>(lifetime->count()) : forever;
+    const ifa_cacheinfo ends{v6 ? 0 : valid, valid, 0, 0};  // preferred, valid
     request.put32(IFA_FLAGS, flags).put8(IFA_PROTO, our_mark);
-    request.put(IFA_CACHEINFO, {reinterpret_cast<const std::uint8_t*>(&lifetime), sizeof lifetime});
+    request.put(IFA_CACHEINFO, {reinterpret_cast<const std::uint8_t*>(&ends), sizeof ends});
     return request;
 }
 
@@ -238,7 +240,7 @@ Result<std::optional<Link>> KernelAddresses::link(const std::string& interface) 
     return *facts ? std::optional((*facts)->link) : std::nullopt;
 }
 
-Outcome KernelAddresses::add(const Held& held) {
+Outcome KernelAddresses::add(const Held& held, Lifetime lifetime) {
     const std::string deed = "adding " + held.text();
     auto facts = inside_->link(held.interface);
     if (!facts) return during(deed, facts.error());
@@ -252,9 +254,20 @@ Outcome KernelAddresses::add(const Held& held) {
         Request promote(RTM_SETLINK, 0, link_header(index));
         (void)inside_->requests.ask(promote.put32_in(nests, IPV4_DEVCONF_PROMOTE_SECONDARIES, 1));
     }
-    if (auto done = inside_->requests.ask(addition(held.prefix, index)); !done)
+    if (auto done = inside_->requests.ask(addition(held.prefix, index, lifetime)); !done)
         return during(deed, told(held, done.error()));
     return Done{};
+}
+
+Outcome KernelAddresses::renew(const std::set<Held>& all, Lifetime lifetime) {
+    Outcome outcome = Done{};
+    for (const auto& held : all) {
+        const auto known = std::ranges::find(inside_->names, held.interface, [](const auto& n) { return n.second; });
+        if (known == inside_->names.end()) continue;  // its interface has gone, and it too
+        auto done = inside_->requests.ask(addition(held.prefix, known->first, lifetime));
+        if (!done) outcome = during("renewing " + held.text(), told(held, done.error()));
+    }
+    return outcome;
 }
 
 Outcome KernelAddresses::remove(const Held& held) {

@@ -16,6 +16,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -63,8 +64,13 @@ public:
     Result<std::vector<Link>> links();
     Result<std::optional<Link>> link(const std::string& interface);
 
+    // How long an address stays by itself; none: for ever. Whole seconds, and the kernel is up to 0.4 s late
+    // (ipvs.md 6.2), never early.
+    using Lifetime = std::optional<std::chrono::seconds>;
     // Never fails because it is there already. IPv6: one that is there with another length keeps it; remove it first.
-    Outcome add(const Held&);
+    Outcome add(const Held&, Lifetime = {});
+    // The same lifetime anew, for addresses that are there. Cheaper than add(): nothing else is looked at.
+    Outcome renew(const std::set<Held>&, Lifetime);
     Outcome remove(const Held&);  // an address that is not there is removed already
 
     // Changes, as they happen, ours included; some only repeat what was known. The descriptor becomes readable;
