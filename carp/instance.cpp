@@ -1,6 +1,7 @@
 #include "carp/instance.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "supervisor/base/check.h"
@@ -20,10 +21,17 @@ bool same_seal(const Settings& a, const Settings& b) {
 Instance::Instance(Settings settings, std::uint64_t first_counter)
     : settings_(std::move(settings)), seal_(seal_of(settings_)), counter_(first_counter) {}
 
-std::vector<Deed> Instance::resume(Instant now) { return perform(carp::resume(settings_, state_, now)); }
+std::vector<Deed> Instance::resume(Instant now) { return perform(carp::resume(settings_, state_, now), now); }
 
 std::vector<Deed> Instance::take(const Event& event, Instant now) {
-    return perform(step(settings_, own_, state_, event, now));
+    auto deeds = wake(now);
+    std::ranges::move(perform(step(settings_, own_, state_, event, now), now), std::back_inserter(deeds));
+    return deeds;
+}
+
+std::vector<Deed> Instance::wake(Instant now) {
+    if (!overslept(now)) return {};
+    return perform(step(settings_, own_, state_, Slept{now - last_left_}, now), now);
 }
 
 std::vector<Deed> Instance::hear(const Advert& advert, const IpAddress& source, Instant now,
@@ -44,8 +52,10 @@ std::vector<Deed> Instance::change(Settings settings, Instant now) {
         previous_until_ = now + grace;
         seal_ = seal_of(settings);
     }
+    auto deeds = wake(now);  // by the old lease
     const Settings before = std::exchange(settings_, std::move(settings));
-    return perform(carp::change(before, settings_, state_, now));
+    std::ranges::move(perform(carp::change(before, settings_, state_, now), now), std::back_inserter(deeds));
+    return deeds;
 }
 
 // The cheap questions come before the digest, so that a flood of strangers costs little.
@@ -59,7 +69,9 @@ std::optional<Refusal> Instance::objection(const Advert& advert, const IpAddress
     return Refusal::wrong_digest;
 }
 
-std::vector<Deed> Instance::perform(Step next) {
+std::vector<Deed> Instance::perform(Step next, Instant now) {
+    // A new master's first advert leaves in this turn. If it does not, silence counts from here.
+    if (state_.role != Role::master && next.next.role == Role::master) last_left_ = now;
     state_ = std::move(next.next);
     std::vector<Deed> deeds;
     for (auto& action : next.actions) {

@@ -50,6 +50,17 @@ public:
     const Counters& counters() const { return counters_; }
     Instant deadline() const { return state_.deadline; }
 
+    // The driver says when an advert of ours has really left. From there counts how long we may answer for the vips
+    // without another one: the lease, and rule 12.
+    void advert_left(Instant now) { last_left_ = now; }
+    Instant leased_until() const {
+        return last_left_ + lease_length(settings_, sent_skew(settings_, state_.demotion));
+    }
+    // Leads, and has said nothing for too long. Whatever is taken or heard next is preceded by rule 12; a driver asks
+    // this right before it sends something a master says.
+    std::vector<Deed> wake(Instant now);  // rule 12, if it is due
+    bool overslept(Instant now) const { return state_.role == Role::master && now > leased_until(); }
+
     // The source address of our adverts in this family (the interface's first, vips excluded). May change, may go.
     void own_address(const IpAddress& a) { (a.is_v4() ? own_.v4 : own_.v6) = a; }
     void forget_own_address(Family f) { (f == Family::ipv4 ? own_.v4 : own_.v6).reset(); }
@@ -69,7 +80,7 @@ public:
     static constexpr Duration grace = 60s;
 
 private:
-    std::vector<Deed> perform(Step);
+    std::vector<Deed> perform(Step, Instant now);
     Send sealed(Advert, int copies);
     std::optional<Refusal> objection(const Advert&, const IpAddress& source, Instant now) const;
 
@@ -79,6 +90,7 @@ private:
     Instant previous_until_{};
     OwnAddresses own_;
     State state_;
+    Instant last_left_{};
     Counters counters_;
     std::uint64_t counter_;
 };

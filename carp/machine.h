@@ -38,6 +38,9 @@
 //      master that hears one treats it as a worse claim. Byte 4 of a bow-out is 255, so that no demoted OpenBSD
 //      master takes it for a better one.
 //  11. Link down: back to init at once, without a word.
+//  12. A master that said nothing for longer than its lease (settings.h) is none any more: it was stopped, starved or
+//  asleep, the lease has ended, and a peer may lead. It lets go before it says or believes anything, without a word,
+//  and listens for one patience.
 //
 // Peers that know no demotion (UCARP, FreeBSD, NetBSD) see only the demoted skew. If both are masters at once and the
 // two orders disagree, both yield; whose patience is shorter leads after it, and nobody pushes him aside.
@@ -100,7 +103,10 @@ struct SteppedDown {
 };  // the operator, or worker gone: be backup and do not lead until SteppedUp
 struct SteppedUp {};
 struct Stopped {};  // leaving for good
-using Event = std::variant<Started, LinkLost, Heard, DeadlinePassed, Demoted, SteppedDown, SteppedUp, Stopped>;
+struct Slept {
+    Duration silence;
+};  // we have said nothing for longer than our lease: others may have taken over since
+using Event = std::variant<Started, LinkLost, Heard, DeadlinePassed, Demoted, SteppedDown, SteppedUp, Stopped, Slept>;
 
 struct SendAdvert {
     friend bool operator==(const SendAdvert&, const SendAdvert&) = default;

@@ -20,15 +20,16 @@ Duration patience(Advbase base, Advskew skew) {
     return steps(3 * base.value() * 256 + skew.value());
 }
 
-Duration least_patience(const Settings& us) {
-    return us.advbase.value() > 0 ? patience(us.advbase, *Advskew::of(0)) : 3 * beat(us.advbase, us.advskew);
+Duration least_patience(const Settings& us, Advskew sent) {
+    return us.advbase.value() > 0 ? patience(us.advbase, *Advskew::of(0)) : 3 * beat(us.advbase, sent);
 }
 
-Duration lease_length(const Settings& us) {
-    if (us.lease.kind == Lease::Kind::fixed) return us.lease.length;
-    const Duration waits = least_patience(us);
+Duration lease_length(const Settings& us, Advskew sent) {
+    const Duration waits = least_patience(us, sent);
     // Where adverts are 4 ms apart no margin fits any more; then half of the patience has to do.
-    return std::max(waits - std::max<Duration>(waits / 20, 20ms), waits / 2);
+    const Duration longest = std::max(waits - std::max<Duration>(waits / 20, 20ms), waits / 2);
+    if (us.lease.kind != Lease::Kind::fixed) return longest;
+    return std::min(longest, std::max(us.lease.length, beat(us.advbase, sent) * 5 / 4));
 }
 
 }  // namespace koi::carp

@@ -51,12 +51,14 @@ Duration beat(Advbase, Advskew);
 // advbase 0 that would be a single interval, so 3·advskew/256 s as OpenBSD has it, and never less than 3/256 s.
 Duration patience(Advbase, Advskew);
 
-// How long the least patient peer that could be waits for us: three of our bases, or three of our beats where the base
-// is 0. What peers really wait depends on their own skews, which only makes them wait longer.
-Duration least_patience(const Settings&);
+// How long the least patient peer that could be waits for a master that sends this skew (demotion included): three of
+// our bases, or three of its beats where the base is 0. What peers really wait depends on their own skews, which only
+// makes them wait longer.
+Duration least_patience(const Settings&, Advskew sent);
 // How long after our last advert we may still answer for the vips. lease: off does not change it: it is what we allow
 // ourselves, whether or not the kernel enforces it. automatic: least_patience less a margin of a twentieth of it,
 // at least 20 ms (a kernel's clock ticks each 4 or 10 ms, and the lease is renewed just after the advert has left).
-Duration lease_length(const Settings&);
+// fixed: as written, unless that is longer, or would not outlast a beat that demotion has made longer.
+Duration lease_length(const Settings&, Advskew sent);
 
 }  // namespace koi::carp

@@ -60,6 +60,12 @@ Result<Loop> Loop::open() {
     return Loop(event);
 }
 
+Instant Loop::clock() {
+    timespec t{};
+    must(::clock_gettime(CLOCK_BOOTTIME, &t));
+    return Instant(Duration(t.tv_sec * 1'000'000 + t.tv_nsec / 1000));
+}
+
 Instant Loop::now() const {
     std::uint64_t t = 0;
     // Before the first turn sd-event has no cached time and reads the clock itself; both are fine.

@@ -35,6 +35,8 @@ public:
     static Result<Loop> open();
 
     Instant now() const;
+    // The clock itself, read anew. Only where a moment's sleep in the middle of a turn would do harm.
+    static Instant clock();
 
     // events: EPOLLIN, EPOLLOUT ... The descriptor stays the caller's.
     Watch on_io(int fd, std::uint32_t events, Priority, const char* name, IoCallback);

@@ -77,6 +77,10 @@ void Group::hear(const carp::Advert& advert, const IpAddress& source) {
     perform(deeds);
 }
 
+void Group::wake() {
+    if (instance_.overslept(loop_.now())) perform(instance_.wake(loop_.now()));
+}
+
 void Group::take(const carp::Event& event) { perform(instance_.take(event, loop_.now())); }
 
 void Group::change(link::VhidSettings settings) {
@@ -105,10 +109,14 @@ void Group::perform(const std::vector<carp::Deed>& deeds) {
             told_.announce_again(*this, std::get<carp::AnnounceAgain>(deed).because);
         }
     }
+    // Stopped in the middle of this very turn: what was decided before it counts no more.
+    if (instance_.overslept(Loop::clock())) return perform(instance_.wake(Loop::clock()));
     arm();
 }
 
 void Group::send(const carp::Send& what) {
+    const Instant said = Loop::clock();
+    if (instance_.overslept(said)) return;  // perform() sees to it
     bool left = false;
     std::string story;
     for (int copy = 0; copy < what.copies; ++copy) {
@@ -121,7 +129,10 @@ void Group::send(const carp::Send& what) {
     }
     if (left) {
         failures_ = 0;
-        if (role() == carp::Role::master) notes_.note(vhid(), {carp::Role::master, loop_.now()});
+        if (role() != carp::Role::master) return;
+        instance_.advert_left(said);
+        notes_.note(vhid(), {carp::Role::master, said});
+        told_.advert_left(*this);
         return;
     }
     // Told from the loop and not from here: the answer may be to leave, and we are in the middle of a list of deeds.

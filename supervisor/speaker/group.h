@@ -22,6 +22,7 @@ public:
         std::function<void(Group&, const carp::RoleChanged&)> role;
         std::function<void(Group&, const std::string& because)> announce_again;
         std::function<void(Group&, const std::string& because)> silent;  // adverts cannot be sent
+        std::function<void(Group&)> advert_left;  // as master: what it holds may answer until leased_until()
     };
     Group(Loop&, link::VhidSettings, Wire&, Notes&, Told, std::uint64_t first_counter);
 
@@ -30,10 +31,13 @@ public:
     const carp::Instance& instance() const { return instance_; }
     carp::Role role() const { return instance_.state().role; }
     const std::string& because() const { return because_; }
+    Instant leased_until() const { return instance_.leased_until(); }
     std::optional<IpAddress> own_address() const;
 
     // The wire changed: start, go on, or lose the link. resume: the first start may go on as master.
     void look(bool resume);
+    // Slept past its lease: lets go before anything else is heard or said. Called when the loop has woken.
+    void wake();
     void hear(const carp::Advert&, const IpAddress& source);
     void refuse(carp::Refusal why) { instance_.refuse(why); }
     void take(const carp::Event&);

@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "supervisor/base/file.h"
 #include "supervisor/speaker/resume.h"
@@ -39,6 +40,12 @@ void Holder::adopt(const std::map<Vhid, std::set<vip::Held>>& kept) {
     const auto found = kernel_.addresses();
     if (!found) return tell_(log::Level::error, "address", found.error().story, {});
     recorded_ = *recorded;
+    if (!recorded->empty()) {
+        // Their addresses may have ended by themselves; what is left of their leases would outlive them.
+        std::set<vip::Held> over;
+        std::ranges::set_difference(*recorded, wanted_now, std::inserter(over, over.end()));
+        if (open_lease()) forget_lease(over);
+    }
     for (const auto& one : *found) {
         if (!one.ours && !recorded->contains(one.held)) continue;
         recorded_.insert(one.held);
@@ -56,12 +63,108 @@ void Holder::adopt(const std::map<Vhid, std::set<vip::Held>>& kept) {
     record();
 }
 
-void Holder::want(Vhid vhid, const std::set<vip::Held>& held) {
-    if (held.empty())
-        wants_.erase(vhid);
-    else
-        wants_[vhid] = held;
+void Holder::want(Vhid vhid, const std::set<vip::Held>& held, const Term& term) {
+    set_term(vhid, term);
+    wants_[vhid] = held;
     converge();
+}
+
+void Holder::let_go(Vhid vhid) {
+    wants_.erase(vhid);
+    terms_.erase(vhid);
+    lifetime_renewed_.erase(vhid);
+    converge();
+}
+
+// ---- The lease ----
+
+std::set<vip::Held> Holder::held_by(Vhid vhid) const {
+    std::set<vip::Held> held;
+    if (const auto wants = wants_.find(vhid); wants != wants_.end())
+        for (const auto& one : wants->second)
+            if (present_.contains(one)) held.insert(one);
+    return held;
+}
+
+Holder::Term Holder::term_of(const vip::Held& held) const {
+    for (const auto& [vhid, term] : terms_)
+        if (const auto wants = wants_.find(vhid); wants != wants_.end() && wants->second.contains(held)) return term;
+    return {};
+}
+
+void Holder::renew(Vhid vhid, const Term& term) {
+    set_term(vhid, term);
+    const auto held = held_by(vhid);
+    if (held.empty()) return;
+    if (term.until) lease(held, *term.until);
+    if (!term.lifetime) return;
+    // Every renewal of an address is an event for everybody who listens to addresses: four in a lifetime will do.
+    auto& renewed = lifetime_renewed_[vhid];
+    if (loop_.now() - renewed < *term.lifetime / 4) return;
+    renewed = loop_.now();
+    if (auto done = kernel_.renew(held, term.lifetime); !done)
+        tell_(log::Level::error, "lease", done.error().story, {});
+}
+
+// A reload may switch the lease off in the middle of a mastership.
+void Holder::set_term(Vhid vhid, const Term& term) {
+    const auto known = terms_.find(vhid);
+    const bool ends = known != terms_.end() && known->second.until && !term.until;
+    terms_[vhid] = term;
+    if (!ends) return;
+    const auto held = held_by(vhid);
+    (void)kernel_.renew(held, {});
+    forget_lease(held);
+}
+
+bool Holder::open_lease() {
+    if (lease_) return true;
+    if (loop_.now() < lease_retry_) return false;
+    auto opened = vip::KernelLease::open();
+    if (opened) {
+        lease_.emplace(std::move(*opened));
+        if (!lease_missing_.empty())
+            tell_(log::Level::notice, "lease", "the packet filter enforces leases again", {});
+        lease_missing_.clear();
+        return true;
+    }
+    lease_retry_ = loop_.now() + 60s;
+    if (lease_missing_ != opened.error().story)
+        tell_(log::Level::warning, "lease",
+              "leases are not enforced by the packet filter: " + opened.error().story +
+                  "; if this node dies, its vips end with the lifetime of their addresses, in whole seconds",
+              {});
+    lease_missing_ = opened.error().story;
+    return false;
+}
+
+void Holder::lease(const std::set<vip::Held>& held, Instant until) {
+    std::vector<IpAddress> addresses;
+    for (const auto& one : held) addresses.push_back(one.prefix.address);
+    const auto rest = [&] { return std::max(until - Loop::clock(), Duration{}); };
+    if (!open_lease()) return;
+    auto done = lease_->lease(addresses, rest());
+    if (!done) {  // somebody flushed the rules of this machine
+        tell_(log::Level::warning, "lease", done.error().story + "; making the table anew", {});
+        lease_.reset();
+        lease_retry_ = {};
+        if (!open_lease()) return;
+        done = lease_->lease(addresses, rest());
+    }
+    if (!done) {
+        lease_missing_ = done.error().story;
+        lease_.reset();
+        lease_retry_ = loop_.now() + 60s;
+        return;
+    }
+    // Stopped between reading the clock and telling the kernel: the lease it has got is too long.
+    if (rest() == Duration{}) (void)lease_->lease(addresses, 0s);
+}
+
+void Holder::forget_lease(const std::set<vip::Held>& held) {
+    std::vector<IpAddress> addresses;
+    for (const auto& one : held) addresses.push_back(one.prefix.address);
+    if (lease_) (void)lease_->let_go(addresses);
 }
 
 std::set<vip::Held> Holder::wanted() const {
@@ -91,7 +194,9 @@ void Holder::converge() {
 void Holder::add(const vip::Held& held) {
     recorded_.insert(held);
     record();
-    if (auto done = kernel_.add(held); !done) {
+    const Term term = term_of(held);
+    if (term.until) lease({held}, *term.until);  // before it can answer
+    if (auto done = kernel_.add(held, term.lifetime); !done) {
         if (!works(held.interface)) return;  // its link tells the same, and more
         failed_ = true;
         last_failure_ = loop_.now();
@@ -110,8 +215,10 @@ void Holder::remove(const vip::Held& held) {
     if (auto done = kernel_.remove(held); !done) {
         tell_(log::Level::error, "address", "cannot let go of " + held.text() + ": " + done.error().story,
               {{"vip", held.prefix.address.text()}});
+        if (lease_) (void)lease_->lease({held.prefix.address}, 0s);  // it stays, and answers nobody
         return;
     }
+    forget_lease({held});
     present_.erase(held);
     recorded_.erase(held);
     timetable_.let_go(held);

@@ -4,6 +4,10 @@
 // took off, tells the neighbours on the timetable of vip/announce.h, and notices strangers who answer for the same
 // address. It is told what to hold and never asks why.
 //
+// What is held is held for a term, and answers no longer than that: a lease in the kernel's packet filter ends in
+// time (vip/lease.h), and the address has a lifetime of whole seconds besides. Both are renewed by renew() and by
+// nothing else. Where the packet filter cannot do it, the lifetime alone holds, and lease_missing() says why.
+//
 // Promises: an address is in the record on disk before it is on an interface. want() has done what it could when it
 // returns; what failed is tried again every second.
 #pragma once
@@ -19,6 +23,7 @@
 #include "supervisor/link/messages.h"
 #include "supervisor/vip/announce.h"
 #include "supervisor/vip/kernel_addresses.h"
+#include "supervisor/vip/lease.h"
 #include "supervisor/vip/packet_socket.h"
 
 namespace koi::speaker {
@@ -35,7 +40,14 @@ public:
     // the record and whatever else carries Koi's mark is taken off.
     void adopt(const std::map<Vhid, std::set<vip::Held>>& kept);
 
-    void want(Vhid, const std::set<vip::Held>&);  // empty: let go of all of this vhid's
+    // Until when an address may answer, and how long it may stay. Neither: without a lease.
+    struct Term {
+        std::optional<Instant> until;
+        vip::KernelAddresses::Lifetime lifetime;
+    };
+    void want(Vhid, const std::set<vip::Held>&, const Term&);
+    void let_go(Vhid);
+    void renew(Vhid, const Term&);  // of what is wanted; an advert has left
     void announce_again(Vhid, Instant now);
 
     void address_gone(const vip::Held&);
@@ -46,6 +58,9 @@ public:
 
     std::vector<link::VipReport> report(Vhid, const std::set<vip::Held>& all) const;
     std::vector<link::StrangerReport> strangers() const;
+    // The packet filter ends the leases in time. If not, why; empty as long as nobody wanted a lease.
+    bool enforces_leases() const { return lease_.has_value(); }
+    const std::string& lease_missing() const { return lease_missing_; }
     // An address could not be put on an interface within the last minute.
     bool failed_lately(Instant now) const { return failed_ && now - last_failure_ < 60s; }
 
@@ -65,6 +80,12 @@ private:
     static constexpr Duration settling = 3s, probe_pause = 10s;
 
     void converge();
+    void set_term(Vhid, const Term&);
+    void lease(const std::set<vip::Held>&, Instant until);
+    bool open_lease();
+    void forget_lease(const std::set<vip::Held>&);
+    Term term_of(const vip::Held&) const;
+    std::set<vip::Held> held_by(Vhid) const;  // wanted and there
     void add(const vip::Held&);
     void remove(const vip::Held&);
     bool record();
@@ -84,6 +105,11 @@ private:
     std::string directory_;
     Tell tell_;
     std::map<Vhid, std::set<vip::Held>> wants_;
+    std::map<Vhid, Term> terms_;
+    std::map<Vhid, Instant> lifetime_renewed_;
+    std::optional<vip::KernelLease> lease_;
+    std::string lease_missing_;
+    Instant lease_retry_{};
     std::map<vip::Held, Instant> present_;  // since when
     std::set<vip::Held> recorded_;
     std::optional<std::set<vip::Held>> written_;

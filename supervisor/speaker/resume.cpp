@@ -43,9 +43,7 @@ struct Notes::Page {
 
 bool may_resume(const Note& note, const carp::Settings& us, Instant now) {
     if (note.role != carp::Role::master || note.last_advert > now) return false;
-    const Duration patience = us.advbase.value() > 0 ? carp::patience(us.advbase, *carp::Advskew::of(0))
-                                                     : 3 * carp::beat(us.advbase, us.advskew);
-    return now - note.last_advert < patience;
+    return now - note.last_advert < carp::lease_length(us, us.advskew);
 }
 
 Notes Notes::open(const std::string& directory, std::string& problem) {

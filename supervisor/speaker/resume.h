@@ -30,8 +30,7 @@ struct Note {
     Instant last_advert{};
 };
 
-// A master whose peers are still waiting goes on. How long they wait depends on their own skews, so the least patient
-// peer that could be is assumed: three of our bases, or three of our beats where the base is 0.
+// A master whose peers are still waiting goes on: one whose lease (carp/settings.h) has not ended.
 bool may_resume(const Note&, const carp::Settings&, Instant now);
 
 class Notes {

@@ -56,6 +56,18 @@ std::string sentence_for(carp::Refusal why, const std::string& who, const std::s
     return "a packet from " + who + " on " + interface + " is no advert: " + std::string(to_string(why));
 }
 
+// How long the vips may answer and stay after the last advert. The kernel counts lifetimes in whole seconds: the
+// lease's, rounded down so that it ends in time, unless that would not outlast the next advert.
+Holder::Term term_of(const Group& g) {
+    const auto& us = g.instance().settings();
+    if (us.lease.kind == carp::Lease::Kind::off) return {};
+    const auto sent = carp::sent_skew(us, g.instance().state().demotion);
+    const Duration lease = carp::lease_length(us, sent), beat = carp::beat(us.advbase, sent);
+    auto lifetime = std::chrono::floor<std::chrono::seconds>(lease);
+    if (lifetime < beat * 3 / 2) lifetime = std::chrono::ceil<std::chrono::seconds>(lease);
+    return {g.leased_until(), std::max(lifetime, std::chrono::seconds(1))};
+}
+
 // Other groups on the same wire are no fault: that they are there is said, and not each minute.
 bool is_neighbourly(carp::Refusal why, bool ours) {
     return why == carp::Refusal::unknown_vhid || (why == carp::Refusal::vrrp && !ours);
@@ -167,7 +179,8 @@ std::unique_ptr<Group> Speaker::make_group(const link::VhidSettings& settings) {
                             silent->take(carp::LinkLost{"adverts cannot be sent: " + because});
                         Loop::move(look_timer_, loop_.now() + 1s);
                     });
-                }},
+                },
+            .advert_left = [this](Group& g) { holder_.renew(g.vhid(), term_of(g)); }},
         random_counter());
     made->on_refusal = [this, interface, vhid = settings.carp.vhid](auto why, const auto& source) {
         refused(interface, why, source, vhid.value());
@@ -217,7 +230,7 @@ void Speaker::apply(const link::Settings& settings) {
     look(first);
     if (first)
         for (const auto& [vhid, g] : groups_)
-            if (g->role() != carp::Role::master) holder_.want(vhid, {});
+            if (g->role() != carp::Role::master) holder_.let_go(vhid);
     settle_demotion();
     report_soon();
 }
@@ -237,6 +250,8 @@ void Speaker::worker_gone(const std::string& because) {
 // ---- From the kernel ----
 
 void Speaker::kernel_events() {
+    // An address that ended while we slept was not taken away by somebody else.
+    for (auto& [vhid, g] : groups_) g->wake();
     bool ground_changed = false;
     for (const auto& event : kernel_.listen()) {
         if (const auto* gone = std::get_if<vip::KernelAddresses::AddressGone>(&event)) {
@@ -332,7 +347,7 @@ void Speaker::refused(const std::string& interface, carp::Refusal why, const IpA
 
 void Speaker::role_changed(Group& g, const carp::RoleChanged& change) {
     const Vhid vhid = g.vhid();
-    if (change.from == carp::Role::master) holder_.want(vhid, {});
+    if (change.from == carp::Role::master) holder_.let_go(vhid);
     tell(log::Level::notice, "role",
          "vhid " + std::to_string(vhid.value()) + " is " + std::string(to_string(change.to)) +
              " now: " + change.because,
@@ -352,7 +367,7 @@ void Speaker::hold_if_ready(Group& g) {
     if (table == tables_.end()) return;
     const auto& told = table->second;
     const bool ready = told.ready && (told.always || told.since == g.instance().state().since);
-    if (ready) holder_.want(g.vhid(), held_of(g.settings()));
+    if (ready) holder_.want(g.vhid(), held_of(g.settings()), term_of(g));
     report_soon();
 }
 

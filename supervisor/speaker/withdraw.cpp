@@ -4,6 +4,7 @@
 
 #include "supervisor/speaker/resume.h"
 #include "supervisor/vip/kernel_addresses.h"
+#include "supervisor/vip/lease.h"
 
 namespace koi::speaker {
 
@@ -24,6 +25,10 @@ Result<std::vector<vip::Held>> withdraw(const std::string& runtime_directory) {
         else
             failed += (failed.empty() ? "" : "; ") + done.error().story;
     }
+    // The table only says when an address must not answer: without addresses nobody needs it. Where one could not be
+    // removed, it stays and keeps that one silent.
+    if (failed.empty())
+        if (auto lease = vip::KernelLease::open()) (void)lease->remove();
     if (!failed.empty()) return Error{"letting go of addresses: " + failed};
     // An unreadable record is no reason to keep an address, and nothing is held any more.
     (void)write_held(runtime_directory, {});

@@ -11,7 +11,6 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter_arp.h>
-#include <netinet/in.h>
 
 #include <chrono>
 #include <cstring>

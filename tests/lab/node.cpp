@@ -46,7 +46,7 @@ Outgoing Node::start(Instant now, std::uint64_t first_counter) {
     if (own_.v6) instance_->own_address(*own_.v6);
     instance_->take(carp::Demoted{demotion_}, now);
     if (stepped_down_) instance_->take(carp::SteppedDown{"the operator said so"}, now);
-    return perform(instance_->start(now));
+    return perform(instance_->start(now), now);
 }
 
 Outgoing Node::arrive(const Packet& packet, Instant now) {
@@ -61,22 +61,22 @@ Outgoing Node::arrive(const Packet& packet, Instant now) {
         return {};
     }
     std::optional<carp::Refusal> why;
-    return perform(instance_->hear(std::get<carp::Advert>(decoded), packet.envelope.source, now, why));
+    return perform(instance_->hear(std::get<carp::Advert>(decoded), packet.envelope.source, now, why), now);
 }
 
-Outgoing Node::due(Instant now) { return perform(instance_->take(carp::DeadlinePassed{}, now)); }
+Outgoing Node::due(Instant now) { return perform(instance_->take(carp::DeadlinePassed{}, now), now); }
 
 Outgoing Node::tell(const carp::Event& event, Instant now) {
     KOI_CHECK(!asleep_);
     if (const auto* d = std::get_if<carp::Demoted>(&event)) demotion_ = d->demotion;
     if (std::holds_alternative<carp::SteppedDown>(event)) stepped_down_ = true;
     if (std::holds_alternative<carp::SteppedUp>(event)) stepped_down_ = false;
-    return is_running() ? perform(instance_->take(event, now)) : Outgoing{};
+    return is_running() ? perform(instance_->take(event, now), now) : Outgoing{};
 }
 
 Outgoing Node::change(carp::Settings s, Instant now) {
     settings_ = std::move(s);
-    return is_running() ? perform(instance_->change(settings_, now)) : Outgoing{};
+    return is_running() ? perform(instance_->change(settings_, now), now) : Outgoing{};
 }
 
 Outgoing Node::wake(Instant now) {
@@ -99,18 +99,19 @@ void Node::sleep(bool keeps_socket) {
     keeps_socket_ = keeps_socket;
 }
 
-Outgoing Node::perform(const std::vector<carp::Deed>& deeds) {
+Outgoing Node::perform(const std::vector<carp::Deed>& deeds, Instant now) {
     Outgoing out;
     for (const auto& deed : deeds) {
-        if (const auto* send = std::get_if<carp::Send>(&deed)) say(*send, out);
+        if (const auto* send = std::get_if<carp::Send>(&deed)) say(*send, now, out);
         if (const auto* role = std::get_if<carp::RoleChanged>(&deed)) out.roles.push_back(*role);
     }
     return out;
 }
 
-void Node::say(const carp::Send& send, Outgoing& out) const {
+void Node::say(const carp::Send& send, Instant now, Outgoing& out) {
     static const IpAddress group_v4 = *IpAddress::parse("224.0.0.18"), group_v6 = *IpAddress::parse("ff02::12");
     const auto bytes = carp::encode(send.advert);
+    instance_->advert_left(now);
     for (int copy = 0; copy < send.copies; ++copy) {
         out.packets.push_back({{*own_.v4, group_v4, 255}, {bytes.begin(), bytes.end()}});
         if (own_.v6) out.packets.push_back({{*own_.v6, group_v6, 255}, {bytes.begin(), bytes.end()}});

@@ -67,8 +67,8 @@ public:
     void plug(bool in) { plugged_ = in; }
 
 private:
-    Outgoing perform(const std::vector<carp::Deed>&);
-    void say(const carp::Send&, Outgoing&) const;
+    Outgoing perform(const std::vector<carp::Deed>&, Instant now);
+    void say(const carp::Send&, Instant now, Outgoing&);
 
     std::size_t place_;
     std::string name_;

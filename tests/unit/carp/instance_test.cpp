@@ -75,7 +75,75 @@ TEST(Instance, WhatItSaysIsSealedAndItsCounterGrows) {
         EXPECT_TRUE(seal.accepts(said[0]));
         EXPECT_EQ(said[0].advskew, 7);
         EXPECT_EQ(said[0].counter, expected++);
+        i.advert_left(now);
     }
+}
+
+// Rule 12, with what the lease of an advbase of 1 s is: 3 s less a twentieth.
+TEST(Instance, AMasterThatSaidNothingForLongerThanItsLeaseIsNone) {
+    Instant now{10s};
+    auto i = leading(settings(0), "10.0.0.1", now);
+    i.advert_left(now);
+    EXPECT_EQ(i.leased_until(), now + 2850ms);
+    EXPECT_FALSE(i.overslept(now + 2850ms));
+    EXPECT_TRUE(i.wake(now + 2850ms).empty());
+    EXPECT_TRUE(i.overslept(now + 2851ms));
+
+    const auto late = now + 5s;
+    const auto deeds = i.take(DeadlinePassed{}, late);
+    ASSERT_EQ(deeds.size(), 1u) << "it lets go, and says nothing";
+    const auto& change = std::get<RoleChanged>(deeds[0]);
+    EXPECT_EQ(change.to, Role::backup);
+    EXPECT_EQ(change.because, "said nothing for 5.00 s, longer than its lease; others may lead by now");
+    EXPECT_EQ(i.deadline(), late + patience(*Advbase::of(1), *Advskew::of(0)));
+}
+
+TEST(Instance, WhatIsHeardAfterASleepIsHeardAsBackup) {
+    Instant now{10s};
+    auto sleeper = leading(settings(0), "10.0.0.1", now);
+    auto other = leading(settings(100), "10.0.0.2", now);
+    const auto advert = adverts(other.take(DeadlinePassed{}, other.deadline())).at(0);
+    std::optional<Refusal> why;
+    const auto deeds = sleeper.hear(advert, ip("10.0.0.2"), now + 1h, why);
+    EXPECT_FALSE(why);
+    ASSERT_FALSE(deeds.empty());
+    EXPECT_EQ(std::get<RoleChanged>(deeds[0]).to, Role::backup) << "first of all";
+}
+
+TEST(Instance, AReloadAfterASleepLetsGoFirst) {
+    Instant now{10s};
+    auto i = leading(settings(0), "10.0.0.1", now);
+    auto faster = settings(7);
+    const auto deeds = i.change(faster, now + 1h);
+    ASSERT_EQ(deeds.size(), 1u);
+    EXPECT_EQ(std::get<RoleChanged>(deeds[0]).to, Role::backup);
+}
+
+// A demotion makes the beats of an advbase of 0 longer; its peers wait for three of those it says.
+TEST(Instance, TheLeaseOfADemotedMasterOutlastsItsBeat) {
+    Instant now{10s};
+    auto s = settings(10);
+    s.advbase = *Advbase::of(0);
+    auto i = leading(s, "10.0.0.1", now);
+    i.take(Demoted{*Demotion::of(230)}, now);
+    i.advert_left(now);
+    EXPECT_GT(i.leased_until(), i.deadline());
+    EXPECT_LT(i.leased_until() - now, 3 * beat(s.advbase, *Advskew::of(240)));
+}
+
+TEST(Lease, IsShorterThanPeersWaitAndLongerThanABeat) {
+    for (int base = 0; base <= 254; ++base)
+        for (int skew = 0; skew <= 254; ++skew) {
+            Settings s;
+            s.advbase = *Advbase::of(base);
+            const auto sent = *Advskew::of(skew);
+            EXPECT_LT(lease_length(s, sent), least_patience(s, sent));
+            EXPECT_GT(lease_length(s, sent), beat(s.advbase, sent));
+            s.lease = {Lease::Kind::fixed, 1h};
+            EXPECT_LT(lease_length(s, sent), least_patience(s, sent));
+            s.lease.length = 1ms;
+            EXPECT_GT(lease_length(s, sent), beat(s.advbase, sent));
+        }
 }
 
 TEST(Instance, TheCounterPassesItsEndWithoutFuss) {
@@ -171,6 +239,7 @@ TEST(Instance, AReloadThatGoesFromBackupToMasterMovesNoRole) {
     for (int beats = 0; beats < 20; ++beats) {
         now = master.deadline();
         backup.hear(adverts(master.take(DeadlinePassed{}, now)).at(0), ip("10.0.0.1"), now, why);
+        master.advert_left(now);
         ASSERT_FALSE(why);
         ASSERT_EQ(backup.state().role, Role::backup);
     }
@@ -274,6 +343,7 @@ TEST(Instance, ItDecidesARecordedTieAsUcarpDid) {
         i.resume(frames.front().at - 1s);
         for (const auto& f : frames) {
             std::optional<Refusal> why;
+            if (i.state().role == Role::master) i.advert_left(f.at);  // its own are not replayed
             if (f.envelope.source == ip(other))
                 i.hear(std::get<Advert>(decode(f.payload, f.envelope)), f.envelope.source, f.at, why);
             EXPECT_FALSE(why);

@@ -29,8 +29,8 @@ struct Folder {
 
 TEST(Resume, AMasterWhosePeersStillWaitGoesOn) {
     EXPECT_TRUE(may_resume({carp::Role::master, now - 1s}, settings(1, 0), now));
-    EXPECT_TRUE(may_resume({carp::Role::master, now - 2900ms}, settings(1, 0), now));
-    EXPECT_FALSE(may_resume({carp::Role::master, now - 3s}, settings(1, 0), now))
+    EXPECT_TRUE(may_resume({carp::Role::master, now - 2800ms}, settings(1, 0), now));
+    EXPECT_FALSE(may_resume({carp::Role::master, now - 2900ms}, settings(1, 0), now))
         << "the least patient peer took over";
     EXPECT_FALSE(may_resume({carp::Role::backup, now - 1s}, settings(1, 0), now));
 }
@@ -40,8 +40,8 @@ TEST(Resume, OurOwnSkewSaysNothingAboutOurPeersPatience) {
 }
 
 TEST(Resume, WithoutABaseThreeBeatsCount) {
-    EXPECT_TRUE(may_resume({carp::Role::master, now - 100ms}, settings(0, 10), now));
-    EXPECT_FALSE(may_resume({carp::Role::master, now - 120ms}, settings(0, 10), now));
+    EXPECT_TRUE(may_resume({carp::Role::master, now - 90ms}, settings(0, 10), now));
+    EXPECT_FALSE(may_resume({carp::Role::master, now - 100ms}, settings(0, 10), now));
 }
 
 TEST(Resume, ANoteOfTheFutureIsOfAnotherBoot) {
