@@ -246,6 +246,7 @@ void take(Turn& t, const OwnAddresses&, const Stopped&) {  // 10
 void take(Turn& t, const OwnAddresses&, const Slept& e) {  // 12
     if (t.next.role != Role::master) return;
     t.listen("said nothing for " + seconds(e.silence) + ", longer than its lease; others may lead by now");
+    t.next.may_preempt = t.now + std::max(t.wait(), t.us.preempt_delay);
 }
 
 Duration raw_beat(int base, int skew) { return Duration((base * 256 + skew) * std::int64_t{1'000'000} / 256); }

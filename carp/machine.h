@@ -40,7 +40,7 @@
 //  11. Link down: back to init at once, without a word.
 //  12. A master that said nothing for longer than its lease (settings.h) is none any more: it was stopped, starved or
 //  asleep, the lease has ended, and a peer may lead. It lets go before it says or believes anything, without a word,
-//  and listens for one patience.
+//  listens for one patience, and pushes nobody aside before that has passed.
 //
 // Peers that know no demotion (UCARP, FreeBSD, NetBSD) see only the demoted skew. If both are masters at once and the
 // two orders disagree, both yield; whose patience is shorter leads after it, and nobody pushes him aside.

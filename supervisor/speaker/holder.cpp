@@ -100,7 +100,7 @@ void Holder::renew(Vhid vhid, const Term& term) {
     if (!term.lifetime) return;
     // Every renewal of an address is an event for everybody who listens to addresses: four in a lifetime will do.
     auto& renewed = lifetime_renewed_[vhid];
-    if (loop_.now() - renewed < *term.lifetime / 4) return;
+    if (loop_.now() - renewed < Duration(*term.lifetime) / 4) return;
     renewed = loop_.now();
     if (auto done = kernel_.renew(held, term.lifetime); !done)
         tell_(log::Level::error, "lease", done.error().story, {});

@@ -29,6 +29,8 @@ void Lab::run_for(Duration time) {
             const Arrival arrival = arrivals_.top();
             arrivals_.pop();
             Node& to = *nodes_[arrival.to];
+            if (!to.is_awake())
+                for (const auto& from : nodes_) missed_[from->place() * most_nodes + arrival.to] = now_;
             carry_out(to, to.arrive(*arrival.packet, now_));
         } else {
             carry_out(*due, due->due(now_));
@@ -48,6 +50,13 @@ void Lab::advance(Instant to) {
     const auto holders = std::ranges::count_if(nodes_, &Node::holds, [](const auto& n) -> const Node& { return *n; });
     if (holders == 0) unheld_ += to - now_;
     if (holders > 1) doubly_held_ += to - now_;
+    for (std::size_t a = 0; a < nodes_.size(); ++a)
+        for (std::size_t b = a + 1; b < nodes_.size(); ++b) {
+            const Instant until = std::min({to, nodes_[a]->answers_until(now_), nodes_[b]->answers_until(now_)});
+            if (until <= now_) continue;
+            doubly_answered_ += until - now_;
+            if (see_overlap_) see_overlap_({a, b, now_, until - now_});
+        }
     now_ = to;
 }
 
@@ -56,11 +65,15 @@ void Lab::carry_out(Node& from, const Outgoing& out) {
         ++adverts_;
         const auto shared = std::make_shared<const Packet>(packet);
         for (const auto& to : nodes_) {
+            auto& missed = missed_[from.place() * most_nodes + to->place()];
+            if (!hears(*to, from) || !to->is_awake()) missed = now_;
             if (!hears(*to, from)) continue;
-            for (const auto at : wire_.arrivals(from.place(), to->place(), now_, dice_))
-                arrivals_.push({at, sent_++, to->place(), shared});
+            const auto when = wire_.arrivals(from.place(), to->place(), now_, dice_);
+            if (when.empty() || when.front() > now_ + 2 * Wire::slowest) missed = now_;
+            for (const auto at : when) arrivals_.push({at, sent_++, to->place(), shared});
         }
     }
+    for (const auto& r : out.roles) because_[from.place()] = r.because;
     for (const auto& r : out.roles)
         lines_.push_back(
             {now_, from.name(), std::string(to_string(r.from)) + " -> " + std::string(to_string(r.to)), r.because});
@@ -91,15 +104,27 @@ void Lab::stop(Node& n) {
     look();
 }
 
+void Lab::crash(Node& n) {
+    happen(n, "crashed");
+    n.crash();
+    look();
+}
+
 void Lab::freeze(Node& n) {
     happen(n, "frozen");
-    n.sleep(true);
+    n.sleep(Node::Sleep::process, now_);
     look();
 }
 
 void Lab::suspend(Node& n) {
     happen(n, "suspended");
-    n.sleep(false);
+    n.sleep(Node::Sleep::machine, now_);
+    look();
+}
+
+void Lab::pause(Node& n) {
+    happen(n, "paused");
+    n.sleep(Node::Sleep::guest, now_);
     look();
 }
 

@@ -39,9 +39,11 @@ public:
     void kill(Node&);     // power off
     void start(Node&);    // power on, after kill or stop
     void stop(Node&);     // a clean stop: bow-out and all
+    void crash(Node&);    // its process is killed; the kernel goes on
     void freeze(Node&);   // the process stops; its kernel still receives
     void suspend(Node&);  // the whole machine sleeps; what is sent to it is lost
-    void wake(Node&);     // after freeze or suspend
+    void pause(Node&);    // a guest is paused: it will not know that it slept
+    void wake(Node&);     // after freeze, suspend or pause
     void demote(Node&, int demotion);
     void step_down(Node&);
     void step_up(Node&);
@@ -61,7 +63,18 @@ public:
     std::string master() const;                            // "left", "left and right", "nobody"
     Duration doubly_held() const { return doubly_held_; }  // in all, since the beginning
     Duration unheld() const { return unheld_; }
-    std::uint64_t adverts() const { return adverts_; }  // packets that left a node
+    Duration doubly_answered() const { return doubly_answered_; }  // two kernels at once, whatever their processes do
+    struct Overlap {
+        std::size_t one, other;
+        Instant from;
+        Duration lasted;
+    };
+    // Called for every stretch of time in which two answer and nothing happens.
+    void watch_overlaps(std::function<void(const Overlap&)> see) { see_overlap_ = std::move(see); }
+    // When a packet of `from` last failed to reach the process on `to` at once. Never: the beginning of time.
+    Instant missed(std::size_t from, std::size_t to) const { return missed_[from * most_nodes + to]; }
+    const std::string& because(std::size_t n) const { return because_[n]; }  // why a node has its role
+    std::uint64_t adverts() const { return adverts_; }                       // packets that left a node
     std::string transcript() const;
     const std::vector<std::unique_ptr<Node>>& nodes() const { return nodes_; }
     const Wire& wire() const { return wire_; }
@@ -97,7 +110,11 @@ private:
     std::vector<std::unique_ptr<Node>> nodes_;
     std::priority_queue<Arrival, std::vector<Arrival>, std::greater<>> arrivals_;
     std::uint64_t sent_ = 0, adverts_ = 0;
-    Duration doubly_held_{}, unheld_{};
+    Duration doubly_held_{}, unheld_{}, doubly_answered_{};
+    static constexpr std::size_t most_nodes = 16;
+    std::function<void(const Overlap&)> see_overlap_;
+    std::vector<Instant> missed_ = std::vector<Instant>(most_nodes * most_nodes, Instant::min());
+    std::vector<std::string> because_ = std::vector<std::string>(most_nodes);
     std::vector<Line> lines_;
     std::function<void()> look_;
 };

@@ -44,15 +44,18 @@ Outgoing Node::start(Instant now, std::uint64_t first_counter) {
     instance_ = std::make_unique<carp::Instance>(settings_, first_counter);
     instance_->own_address(*own_.v4);
     if (own_.v6) instance_->own_address(*own_.v6);
-    instance_->take(carp::Demoted{demotion_}, now);
-    if (stepped_down_) instance_->take(carp::SteppedDown{"the operator said so"}, now);
-    return perform(instance_->start(now), now);
+    instance_->take(carp::Demoted{demotion_}, own_time(now));
+    if (stepped_down_) instance_->take(carp::SteppedDown{"the operator said so"}, own_time(now));
+    if (speaker::may_resume(note_, settings_, own_time(now)) && !stepped_down_)
+        return perform(instance_->resume(own_time(now)), now);
+    held_ = false;
+    return perform(instance_->start(own_time(now)), now);
 }
 
 Outgoing Node::arrive(const Packet& packet, Instant now) {
     if (!is_running()) return {};
     if (asleep_) {
-        if (keeps_socket_ && socket_.size() < socket_holds) socket_.push_back(packet);
+        if (sleep_ == Sleep::process && socket_.size() < socket_holds) socket_.push_back(packet);
         return {};
     }
     const auto decoded = carp::decode(packet.payload, packet.envelope);
@@ -61,49 +64,74 @@ Outgoing Node::arrive(const Packet& packet, Instant now) {
         return {};
     }
     std::optional<carp::Refusal> why;
-    return perform(instance_->hear(std::get<carp::Advert>(decoded), packet.envelope.source, now, why), now);
+    return perform(instance_->hear(std::get<carp::Advert>(decoded), packet.envelope.source, own_time(now), why), now);
 }
 
-Outgoing Node::due(Instant now) { return perform(instance_->take(carp::DeadlinePassed{}, now), now); }
+Outgoing Node::due(Instant now) { return perform(instance_->take(carp::DeadlinePassed{}, own_time(now)), now); }
 
 Outgoing Node::tell(const carp::Event& event, Instant now) {
     KOI_CHECK(!asleep_);
     if (const auto* d = std::get_if<carp::Demoted>(&event)) demotion_ = d->demotion;
     if (std::holds_alternative<carp::SteppedDown>(event)) stepped_down_ = true;
     if (std::holds_alternative<carp::SteppedUp>(event)) stepped_down_ = false;
-    return is_running() ? perform(instance_->take(event, now), now) : Outgoing{};
+    return is_running() ? perform(instance_->take(event, own_time(now)), now) : Outgoing{};
 }
 
 Outgoing Node::change(carp::Settings s, Instant now) {
     settings_ = std::move(s);
-    return is_running() ? perform(instance_->change(settings_, now), now) : Outgoing{};
+    return is_running() ? perform(instance_->change(settings_, own_time(now)), now) : Outgoing{};
 }
 
 Outgoing Node::wake(Instant now) {
     asleep_ = false;
+    machine_sleeps_ = false;
+    if (sleep_ != Sleep::process) leased_until_ += now - asleep_since_;
+    if (sleep_ == Sleep::guest) {
+        lost_ += now - asleep_since_;
+        woke_from_pause_ = now;
+    }
     Outgoing all;
+    if (is_running()) append(all, perform(instance_->wake(own_time(now)), now));
     const auto waited = std::exchange(socket_, {});
     for (const auto& packet : waited) append(all, arrive(packet, now));
-    if (is_running() && instance_->deadline() <= now) append(all, due(now));
+    if (is_running() && instance_->deadline() <= own_time(now)) append(all, due(now));
     return all;
 }
 
-void Node::kill() {
+Instant Node::deadline() const {
+    if (!is_awake() || instance_->deadline() == Instant::max()) return Instant::max();
+    return instance_->deadline() + lost_;
+}
+
+void Node::crash() {
     instance_.reset();
     socket_.clear();
     asleep_ = false;
+    machine_sleeps_ = false;
 }
 
-void Node::sleep(bool keeps_socket) {
+void Node::kill() {
+    crash();
+    held_ = false;
+    note_ = {};
+}
+
+void Node::sleep(Sleep how, Instant now) {
     asleep_ = true;
-    keeps_socket_ = keeps_socket;
+    sleep_ = how;
+    asleep_since_ = now;
+    machine_sleeps_ = how != Sleep::process;
 }
 
 Outgoing Node::perform(const std::vector<carp::Deed>& deeds, Instant now) {
     Outgoing out;
     for (const auto& deed : deeds) {
         if (const auto* send = std::get_if<carp::Send>(&deed)) say(*send, now, out);
-        if (const auto* role = std::get_if<carp::RoleChanged>(&deed)) out.roles.push_back(*role);
+        if (const auto* role = std::get_if<carp::RoleChanged>(&deed)) {
+            out.roles.push_back(*role);
+            held_ = role->to == carp::Role::master;
+            note_ = {role->to, held_ ? own_time(now) : Instant{}};
+        }
     }
     return out;
 }
@@ -111,7 +139,11 @@ Outgoing Node::perform(const std::vector<carp::Deed>& deeds, Instant now) {
 void Node::say(const carp::Send& send, Instant now, Outgoing& out) {
     static const IpAddress group_v4 = *IpAddress::parse("224.0.0.18"), group_v6 = *IpAddress::parse("ff02::12");
     const auto bytes = carp::encode(send.advert);
-    instance_->advert_left(now);
+    if (holds()) {
+        instance_->advert_left(own_time(now));
+        leased_until_ = instance_->leased_until() + lost_;
+        note_ = {carp::Role::master, own_time(now)};
+    }
     for (int copy = 0; copy < send.copies; ++copy) {
         out.packets.push_back({{*own_.v4, group_v4, 255}, {bytes.begin(), bytes.end()}});
         if (own_.v6) out.packets.push_back({{*own_.v6, group_v6, 255}, {bytes.begin(), bytes.end()}});

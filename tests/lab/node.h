@@ -3,6 +3,10 @@
 // A machine of the simulated lab: a carp::Instance with its real bytes, and the fates a machine can meet. It does
 // what the speaker does with an Instance, in the same order: what waits in the socket is heard before the timer
 // counts.
+//
+// Beside the process there is the machine's kernel, which goes on when the process is killed or stopped: it answers
+// for the vips until the lease ends that the process has renewed with each advert. Its timers stand still while the
+// machine sleeps. A suspended machine's clock (CLOCK_BOOTTIME) has gone on when it wakes, a paused guest's has not.
 #pragma once
 
 #include <deque>
@@ -12,6 +16,7 @@
 #include <vector>
 
 #include "carp/instance.h"
+#include "supervisor/speaker/resume.h"
 
 namespace koi::lab {
 
@@ -49,7 +54,13 @@ public:
     bool is_plugged() const { return plugged_; }
     carp::Role role() const { return instance_ ? instance_->state().role : carp::Role::init; }
     bool holds() const { return role() == carp::Role::master; }
-    Instant deadline() const { return is_awake() ? instance_->deadline() : Instant::max(); }
+    // Would somebody who asks for a vip now get an answer from this machine? And until when, if nothing happens?
+    bool answers(Instant now) const { return answers_until(now) > now; }
+    Instant answers_until(Instant now) const {
+        return held_ && !machine_sleeps_ ? std::max(leased_until_, now) : now;
+    }
+    Instant woke_from_pause() const { return woke_from_pause_; }
+    Instant deadline() const;
     // Only while it runs.
     const carp::State& state() const { return instance_->state(); }
     const carp::Instance& instance() const { return *instance_; }
@@ -62,11 +73,15 @@ public:
     Outgoing change(carp::Settings, Instant now);
     Outgoing wake(Instant now);  // late timers and all
     void kill();                 // a power cut: nothing is said, nothing is held
-    // keeps_socket: the process is stopped and its kernel goes on receiving; else the whole machine sleeps.
-    void sleep(bool keeps_socket);
+    void crash();                // the process is killed; its kernel goes on
+    // process: it is stopped, and its kernel goes on receiving. machine: all of it sleeps, and knows it when it
+    // wakes. guest: its clock stands still as well.
+    enum class Sleep { process, machine, guest };
+    void sleep(Sleep, Instant now);
     void plug(bool in) { plugged_ = in; }
 
 private:
+    Instant own_time(Instant now) const { return now - lost_; }
     Outgoing perform(const std::vector<carp::Deed>&, Instant now);
     void say(const carp::Send&, Instant now, Outgoing&);
 
@@ -79,7 +94,14 @@ private:
     bool stepped_down_ = false;
     bool plugged_ = true;
     bool asleep_ = false;
-    bool keeps_socket_ = false;
+    Sleep sleep_ = Sleep::process;
+    Instant asleep_since_{};
+    Duration lost_{};  // what its clock is behind
+    // Its kernel, and what is kept there for the next process.
+    bool held_ = false, machine_sleeps_ = false;
+    Instant leased_until_{};
+    speaker::Note note_;
+    Instant woke_from_pause_ = Instant::min();
     std::deque<Packet> socket_;
 };
 

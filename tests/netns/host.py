@@ -28,6 +28,7 @@ class Host:
         self.environment, self.processes, self.files = {}, [], 0
         self.powered = True
         self._known = {one for several in own.values() for one in several}
+        self._there = set()  # addresses that came and have not gone
         self._wires, self._own, self._gateways, self._forward = wires, own, gateways, forward
         self._build()
 
@@ -127,6 +128,10 @@ class Host:
                 if kind == addresses.DONE:
                     continue
                 word = "+" if kind == addresses.NEW_ADDRESS else "-"
+                # A lifetime that is renewed looks like an arrival; it is one only if the address was away.
+                if word == "+" and address in self._there:
+                    continue
+                (self._there.add if word == "+" else self._there.discard)(address)
                 self.lab.address_changes.append((now, self.name, word, bare(address)))
                 if word == "-" or not address.startswith(("fe80:", "127.", "::1/")) and address not in self._known:
                     self.say(f"{word}{address}")
