@@ -65,7 +65,7 @@ class Asker:
             now = time.monotonic()
             if now >= following:
                 self.ask()
-                following = max(following + self.every, now)
+                following = max(following + self.every, now + self.every / 2)
             if poll.poll(max(0, 1000 * (following - time.monotonic()))):
                 self.hear()
         until = time.monotonic() + 0.05
@@ -113,6 +113,7 @@ class Asker:
     # Hearing
 
     def hear(self):
+        offset = clocks_apart()
         while True:
             try:
                 frame, notes, _, _ = self.socket.recvmsg(256, 64)
@@ -122,7 +123,7 @@ class Asker:
             for level, kind, data in notes:
                 if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
                     seconds, nanoseconds = struct.unpack("=qq", data[:16])
-                    arrived += seconds + nanoseconds / 1e9 - time.time()
+                    arrived = seconds + nanoseconds / 1e9 - offset
             protocol, packet = struct.unpack_from("!H", frame, 12)[0], frame[14:]
             if protocol == ARP and self.version == 4:
                 self.hear_arp(frame, packet, arrived)
@@ -162,11 +163,23 @@ class Asker:
             return
         for question in range(len(self.seen[name][kind]) - 1, -1, -1):
             probe = self.seen[name][kind][question]
-            if probe[0] <= arrived and sequence in (None, question & 0xFFFF):
-                probe[1] = probe[1] or arrived
+            if sequence == question & 0xFFFF or sequence is None and probe[0] <= arrived + 1e-4:
+                probe[1] = probe[1] or max(probe[0], arrived)
                 return
             if probe[0] < arrived - 5:
                 return
+
+
+def clocks_apart():
+    """The clock of arrivals less the monotonic one; measured so that being interrupted in between does not count."""
+    best = None
+    for _ in range(5):
+        before, other, after = time.monotonic(), time.time(), time.monotonic()
+        if best is None or after - before < best[0]:
+            best = after - before, other - (before + after) / 2
+        if best[0] < 5e-6:
+            break
+    return best[1]
 
 
 # ---- What a story sees -----------------------------------------------------------------------------------------------------
