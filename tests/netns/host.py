@@ -12,6 +12,7 @@ from pathlib import Path
 
 import addresses
 from namespaces import NAMESPACES, bare, inside, ip_batch, links_down, processes_in, remove_namespaces
+from owners import Owners
 from processes import Failed, Process, Watching
 
 WIRES = {"front": ("eth0", "10.77.0.{}/24", "fd77::{:x}/64"), "back": ("eth1", "10.78.0.{}/24", "fd78::{:x}/64")}
@@ -38,9 +39,8 @@ class Host:
         plugs, inner = [], ["link set lo up"]
         for wire in self._wires:
             interface, _, _ = WIRES[wire]
-            mac = f"02:00:00:{'77' if wire == 'front' else '78'}:00:{self.number:02x}"
             plugs.append(f"link add {self.plug(wire)} netns {self.lab.wire_namespace} type veth "
-                         f"peer name {interface} netns {self.namespace} address {mac}")
+                         f"peer name {interface} netns {self.namespace} address {self.mac(wire)}")
             inner += [f"addr add {address} dev {interface}" + (" nodad" if ":" in address else "")
                       for address in self._own[wire]]
             inner.append(f"link set {interface} up")
@@ -62,6 +62,9 @@ class Host:
     def plug(self, wire):
         """The bridge's end of a cable, in the wires' namespace."""
         return f"{wire[0]}-{self.number}"
+
+    def mac(self, wire="front"):
+        return f"02:00:00:{'77' if wire == 'front' else '78'}:00:{self.number:02x}"
 
     def inside(self):
         """`with host.inside():` sockets this thread opens and programs it starts are the host's."""
@@ -186,6 +189,12 @@ class Host:
         self.powered = True
         self.say("power on")
 
+    def kill_programs(self):
+        """Every program ends without a word; the kernel, its addresses and the wire stay."""
+        self.say("every program killed")
+        self._signal_all(signal.SIGSTOP)  # or one would see another one end and do something about it
+        self._kill_programs()
+
     def _kill_programs(self):
         self._signal_all(signal.SIGKILL)
         for process in self.processes:
@@ -220,6 +229,10 @@ class Host:
     def watch(self, address, port=0, every_ms=5, proto="tcp", timeout_ms=100):
         """Asks at a steady beat from now until .end(); proto may also be "ping", which needs no server."""
         return Watching(self, proto, bare(address), port, every_ms, timeout_ms)
+
+    def owners(self, address, nodes, every_ms=2):
+        """Asks each node by itself, from now until .end(), whether it answers for an address of the front wire."""
+        return Owners(self, bare(address), nodes, every_ms)
 
     def connect(self, address, port, proto="tcp", timeout=5):
         """A long connection to a backend. line.ask("text") returns what came back, or None if it is broken."""

@@ -43,6 +43,12 @@ def enter(namespace):
         raise OSError(ctypes.get_errno(), "cannot enter a network namespace")
 
 
+def enter_new():
+    """This thread gets a network namespace that is gone when it ends."""
+    if _libc.unshare(CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "cannot make a network namespace")
+
+
 def ip_batch(lines, namespace=None):
     """Many ip(8) commands in one process. (`ip -n` would want to change mounts, which a chroot does not allow.)"""
     with inside(namespace) if namespace else contextlib.nullcontext():

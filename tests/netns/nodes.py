@@ -173,4 +173,4 @@ def mac_in_cache(client, address=VIP):
 
 
 def mac_of(host, interface="eth0"):
-    return f"02:00:00:{'77' if interface == 'eth0' else '78'}:00:{host.number:02x}"
+    return host.mac("front" if interface == "eth0" else "back")

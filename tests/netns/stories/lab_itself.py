@@ -53,3 +53,30 @@ def story_lab_itself(lab):
             lab.check(answers == {"red": 20, "blue": 20}, f"{proto} to {vip} is shared in equal parts: {dict(answers)}")
     line = client.connect(VIP, 80)
     lab.check(line.ask("hello") in ("red hello", "blue hello"), "a long connection is answered")
+
+
+@story(timeout=30)
+def story_two_owners_are_seen(lab):
+    """The lab sees how long two hosts answer for one address, whatever the client's cache believes, and when nobody does."""
+    left, right, client = lab.host("left"), lab.host("right"), lab.host("client")
+    for vip, more in ((VIP, ""), ("fd77::64", " nodad")):
+        place = f"{vip}/{64 if more else 24} dev eth0"
+        left.run(f"ip addr add {place}{more}")
+        owners = client.owners(vip, [left, right])
+        lab.run_for(0.3)
+        right.run(f"ip addr add {place}{more}")
+        lab.run_for(0.4)
+        left.run(f"ip addr del {place}")
+        lab.run_for(0.3)
+        right.run(f"ip addr del {place}")
+        lab.run_for(0.2)
+        left.run(f"ip addr add {place}{more}")
+        lab.run_for(0.1)
+        owners.end()
+        lab.check(0.38 < owners.doubly < 1, f"{vip}: two answered for {1000 * owners.doubly:.0f} ms")
+        lab.check(0.19 < owners.longest_dark < 0.8, f"nobody did for {1000 * owners.longest_dark:.0f} ms")
+        lab.check([len(owners.intervals[name]) for name in ("left", "right")] == [2, 1], "left answered twice, right once")
+        left.run(f"ip addr del {place}")
+        owners = client.owners(vip, [left, right])
+        lab.run_for(0.1)
+        lab.check(owners.end().doubly == 0 and not any(owners.intervals.values()), "and nobody answers when it is nowhere")
