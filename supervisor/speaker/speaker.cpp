@@ -56,15 +56,16 @@ std::string sentence_for(carp::Refusal why, const std::string& who, const std::s
     return "a packet from " + who + " on " + interface + " is no advert: " + std::string(to_string(why));
 }
 
-// How long the vips may answer and stay after the last advert. The kernel counts lifetimes in whole seconds: the
-// lease's, rounded down so that it ends in time, unless that would not outlast the next advert.
-Holder::Term term_of(const Group& g) {
+// How long the vips may answer and stay after the last advert. The kernel counts lifetimes in whole seconds. Where the
+// packet filter ends the lease on time the address only has to go some time after it. Where it does not, the lifetime is
+// the lease: rounded down, so that it ends in time, unless that would not outlast the next advert.
+Holder::Term term_of(const Group& g, bool enforced) {
     const auto& us = g.instance().settings();
     if (us.lease.kind == carp::Lease::Kind::off) return {};
     const auto sent = carp::sent_skew(us, g.instance().state().demotion);
     const Duration lease = carp::lease_length(us, sent), beat = carp::beat(us.advbase, sent);
     auto lifetime = std::chrono::floor<std::chrono::seconds>(lease);
-    if (lifetime < beat * 3 / 2) lifetime = std::chrono::ceil<std::chrono::seconds>(lease);
+    if (enforced || lifetime < beat * 3 / 2) lifetime = std::chrono::ceil<std::chrono::seconds>(lease);
     return {g.leased_until(), std::max(lifetime, std::chrono::seconds(1))};
 }
 
@@ -180,7 +181,7 @@ std::unique_ptr<Group> Speaker::make_group(const link::VhidSettings& settings) {
                         Loop::move(look_timer_, loop_.now() + 1s);
                     });
                 },
-            .advert_left = [this](Group& g) { holder_.renew(g.vhid(), term_of(g)); }},
+            .advert_left = [this](Group& g) { holder_.renew(g.vhid(), term_of(g, holder_.enforces_leases())); }},
         random_counter());
     made->on_refusal = [this, interface, vhid = settings.carp.vhid](auto why, const auto& source) {
         refused(interface, why, source, vhid.value());
@@ -367,7 +368,7 @@ void Speaker::hold_if_ready(Group& g) {
     if (table == tables_.end()) return;
     const auto& told = table->second;
     const bool ready = told.ready && (told.always || told.since == g.instance().state().since);
-    if (ready) holder_.want(g.vhid(), held_of(g.settings()), term_of(g));
+    if (ready) holder_.want(g.vhid(), held_of(g.settings()), term_of(g, holder_.enforces_leases()));
     report_soon();
 }
 
