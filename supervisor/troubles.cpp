@@ -117,6 +117,14 @@ void of_vhid(const link::VhidReport& vhid, const Facts& facts, Instant now, Trou
 void of_speaker(const config::Config& config, const Facts& facts, Instant now, Troubles& out) {
     if (!facts.speaker) return;
     for (const auto& vhid : facts.speaker->vhids) of_vhid(vhid, facts, now, out);
+    if (!facts.speaker->lease_missing.empty())
+        out.push_back({"lease",
+                       "",
+                       "leases are not enforced by the packet filter: " + facts.speaker->lease_missing +
+                           "; if every process of Koi here dies at once, its vips end with the lifetime of their "
+                           "addresses, in whole seconds",
+                       true,
+                       {}});
     std::map<IpAddress, std::vector<vip::Mac>> strangers;  // somebody may make up any number of them
     for (const auto& stranger : facts.speaker->strangers)
         if (now - stranger.last_seen < 30s)

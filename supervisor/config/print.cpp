@@ -103,7 +103,9 @@ void print(std::string& out, const VipGroup& vip) {
     lines.add("link_local", carp.link_local == carp::LinkLocal::include ? "include" : "exclude");
     lines.add("v6_checksum", carp.v6_checksum == carp::V6Checksum::pseudo ? "pseudo" : "plain");
     lines.add("auth", "off");
-    lines.add("lease", "off");
+    lines.add("lease", carp.lease.kind == carp::Lease::Kind::automatic ? "auto"
+                       : carp.lease.kind == carp::Lease::Kind::off     ? "off"
+                                                                       : text(carp.lease.length));
 }
 
 std::vector<std::string> flag_words(const ipvs::Service& settings) {

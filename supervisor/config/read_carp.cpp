@@ -10,6 +10,7 @@ namespace koi::config {
 namespace {
 
 constexpr Duration longest_preempt_delay = 24h;
+constexpr Duration shortest_lease = 20ms, longest_lease = 1h;
 
 constexpr std::array<std::pair<std::string_view, carp::LinkLocal>, 2> link_locals{
     {{"exclude", carp::LinkLocal::exclude}, {"include", carp::LinkLocal::include}}};
@@ -21,6 +22,19 @@ void only_off(Keys& keys, std::string_view key) {
     const auto field = keys.take(key);
     if (field && !(field->is_word() && field->node().text == "off"))
         field->complain(std::string(not_in_this_version));
+}
+
+// auto, off, or how long a vip may answer after the last advert. Against the beat it is held in rules_vips.cpp.
+void read_lease(const Field& field, carp::Lease& lease) {
+    const bool is_word = field.is_word();
+    if (is_word && field.node().text == "auto") return void(lease = {});
+    if (is_word && field.node().text == "off") return void(lease = {carp::Lease::Kind::off, {}});
+    const auto length = duration(field, longest_lease);
+    if (!length) return;
+    if (*length < shortest_lease)
+        return field.complain(
+            "a lease of less than 20ms ends before it can be renewed; write auto, off or a duration");
+    lease = {carp::Lease::Kind::fixed, *length};
 }
 
 void read_peers(const Field& field, CarpDraft& draft) {
@@ -49,7 +63,7 @@ void read_shared(Keys& keys, CarpDraft& draft) {
     only_off(keys, "auth");
     keys.not_yet("auth_keys");
     keys.not_yet("interval");
-    only_off(keys, "lease");
+    if (auto f = keys.take("lease")) read_lease(*f, settings.lease);
 }
 
 void read_addresses(const Field& field, VipDraft& vip) {

@@ -79,6 +79,21 @@ void check_beat(const VipDraft& vip, Notes& notes) {
                "advskew at least 1");
 }
 
+// Rule 7.
+void check_lease(const VipDraft& vip, Notes& notes) {
+    const auto& us = vip.group.carp;
+    if (us.lease.kind != carp::Lease::Kind::fixed) return;
+    const Duration waits = carp::least_patience(us, us.advskew), between = carp::beat(us.advbase, us.advskew);
+    const auto ms = [](Duration d) { return std::to_string(d / 1ms) + "ms"; };
+    if (us.lease.length >= waits)
+        notes.complain(vip.written.of("lease"), "a peer takes over after " + ms(waits) +
+                                                    ", and this node would still answer: two owners of one address; "
+                                                    "write auto, or less than that");
+    else if (us.lease.length <= between)
+        notes.complain(vip.written.of("lease"), "it would end before the next advert, which comes after " +
+                                                    ms(between) + "; write auto, or more than that");
+}
+
 }  // namespace
 
 Vips check_vips(const Draft& draft, Notes& notes) {
@@ -103,6 +118,7 @@ Vips check_vips(const Draft& draft, Notes& notes) {
         check_addresses(vip, known, notes);
         check_peers(vip, notes);
         check_beat(vip, notes);
+        check_lease(vip, notes);
     }
     return known;
 }

@@ -9,7 +9,7 @@ namespace koi::link {
 
 namespace {
 
-constexpr std::uint8_t format = 1;
+constexpr std::uint8_t format = 2;
 
 constexpr std::size_t longest_name = 255;      // a node
 constexpr std::size_t longest_interface = 15;  // IFNAMSIZ - 1
@@ -25,10 +25,11 @@ concept number = std::integral<T> && !std::same_as<T, bool>;
 
 void fields(auto& io, like<carp::Settings> auto& s) {
     io(s.vhid, s.interface, s.addresses, s.password, s.advbase, s.advskew, s.preempt, s.preempt_delay, s.peers,
-       s.link_local, s.v6_checksum);
+       s.link_local, s.v6_checksum, s.lease.kind, s.lease.length);
     io.expect(s.interface.size() <= longest_interface);
     io.expect(!s.password.empty() && s.password.size() <= longest_password);
     io.expect(s.preempt_delay >= Duration::zero());
+    io.expect(s.lease.length >= Duration::zero());
 }
 void fields(auto& io, like<carp::Counters> auto& c) {
     io(c.sent, c.bow_outs_sent, c.accepted);
@@ -58,7 +59,7 @@ void fields(auto& io, like<RoleTold> auto& r) { io(r.vhid, r.role, r.since, r.be
 void fields(auto& io, like<VipReport> auto& v) { io(v.held, v.desired, v.present, v.since); }
 void fields(auto& io, like<VhidReport> auto& v) {
     io(v.vhid, v.interface, v.link_works, v.role, v.since, v.because, v.demotion, v.stepped_down, v.own_address,
-       v.master, v.master_demotion, v.master_beat, v.last_heard, v.counters, v.vips);
+       v.master, v.master_demotion, v.master_beat, v.last_heard, v.leased_until, v.counters, v.vips);
     io.expect(v.interface.size() <= longest_interface);
 }
 void fields(auto& io, like<StrangerReport> auto& s) {
@@ -67,7 +68,9 @@ void fields(auto& io, like<StrangerReport> auto& s) {
     io(s.last_seen);
 }
 void fields(auto& io, like<PeerReport> auto& p) { io(p.vhid, p.address, p.demotion, p.beat, p.last_heard); }
-void fields(auto& io, like<Report> auto& r) { io(r.vhids, r.strangers, r.peers, r.worker_restarts, r.worst_slip); }
+void fields(auto& io, like<Report> auto& r) {
+    io(r.vhids, r.strangers, r.peers, r.worker_restarts, r.worst_slip, r.lease_missing);
+}
 void fields(auto& io, like<Happened> auto& h) {
     io(h.level, h.event, h.sentence, h.fields);
     io.expect(h.level >= 0 && h.level <= 7);  // syslog's
@@ -77,6 +80,7 @@ void fields(auto&, like<Leave> auto&) {}
 
 constexpr carp::Role last(carp::Role) { return carp::Role::master; }
 constexpr carp::LinkLocal last(carp::LinkLocal) { return carp::LinkLocal::include; }
+constexpr carp::Lease::Kind last(carp::Lease::Kind) { return carp::Lease::Kind::fixed; }
 constexpr carp::V6Checksum last(carp::V6Checksum) { return carp::V6Checksum::pseudo; }
 
 // ---- the two directions ----

@@ -110,7 +110,8 @@ struct VhidReport {
     std::optional<IpAddress> master;       // whom we follow, or last heard
     std::uint8_t master_demotion = 0;
     Duration master_beat{};
-    Instant last_heard{};  // epoch: never
+    Instant last_heard{};    // epoch: never
+    Instant leased_until{};  // epoch: nothing is leased here now
     carp::Counters counters;
     std::vector<VipReport> vips;
     friend bool operator==(const VhidReport&, const VhidReport&) = default;
@@ -134,7 +135,8 @@ struct Report {
     std::vector<StrangerReport> strangers;  // who answers for a vip besides us
     std::vector<PeerReport> peers;          // everybody whose good adverts were heard
     std::uint64_t worker_restarts = 0;
-    Duration worst_slip{};  // how late an advert's timer ran at worst in the last minute
+    Duration worst_slip{};      // how late an advert's timer ran at worst in the last minute
+    std::string lease_missing;  // why the packet filter cannot enforce leases; empty: it can, or none is wanted
     friend bool operator==(const Report&, const Report&) = default;
 };
 // Something happened in the speaker that belongs into `koi events`; it has been logged already.

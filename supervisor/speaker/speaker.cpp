@@ -56,9 +56,9 @@ std::string sentence_for(carp::Refusal why, const std::string& who, const std::s
     return "a packet from " + who + " on " + interface + " is no advert: " + std::string(to_string(why));
 }
 
-// How long the vips may answer and stay after the last advert. The kernel counts lifetimes in whole seconds. Where the
-// packet filter ends the lease on time the address only has to go some time after it. Where it does not, the lifetime is
-// the lease: rounded down, so that it ends in time, unless that would not outlast the next advert.
+// How long the vips may answer and stay after the last advert. The kernel counts lifetimes in whole seconds. Where
+// the packet filter ends the lease on time the address only has to go some time after it. Where it does not, the
+// lifetime is the lease: rounded down, so that it ends in time, unless that would not outlast the next advert.
 Holder::Term term_of(const Group& g, bool enforced) {
     const auto& us = g.instance().settings();
     if (us.lease.kind == carp::Lease::Kind::off) return {};
@@ -427,6 +427,7 @@ void Speaker::report() {
     all.worker_restarts = worker_.restarts();
     all.worst_slip = std::max(worst_slip_, last_minute_slip_);
     all.strangers = holder_.strangers();
+    all.lease_missing = holder_.lease_missing();
     for (const auto& [vhid, g] : groups_) {
         const auto& state = g->instance().state();
         link::VhidReport one;
@@ -445,6 +446,8 @@ void Speaker::report() {
             one.master_beat = state.master_claim->beat;
         }
         one.last_heard = state.last_heard;
+        const bool leases = g->settings().carp.lease.kind != carp::Lease::Kind::off;
+        if (leases && state.role == carp::Role::master) one.leased_until = g->leased_until();
         one.counters = g->instance().counters();
         one.vips = holder_.report(vhid, held_of(g->settings()));
         for (const auto& [address, peer] : g->peers()) {

@@ -77,7 +77,8 @@ private:
             {"speaker",
              {{"known", status_.speaker_known},
               {"worker_restarts", status_.speaker.worker_restarts},
-              {"worst_slip_seconds", seconds(status_.speaker.worst_slip)}}},
+              {"worst_slip_seconds", seconds(status_.speaker.worst_slip)},
+              {"lease_missing", clean(status_.speaker.lease_missing)}}},
         };
     }
 
@@ -107,6 +108,7 @@ private:
             {"master_demotion", v.master ? Json(v.master_demotion) : Json()},
             {"master_beat_seconds", v.master ? Json(seconds(v.master_beat)) : Json()},
             {"last_heard", time(v.last_heard)},
+            {"leased_until", time(v.leased_until)},
             {"became_master", v.counters.became_master},
             {"adverts",
              {{"sent", v.counters.sent},

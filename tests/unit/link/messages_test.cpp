@@ -61,7 +61,8 @@ carp::Settings any_carp(Dice& dice) {
             .preempt_delay = Duration(dice.between(0, 1'000'000'000)),
             .peers = dice.some([&] { return dice.address(); }),
             .link_local = dice.coin() ? carp::LinkLocal::include : carp::LinkLocal::exclude,
-            .v6_checksum = dice.coin() ? carp::V6Checksum::pseudo : carp::V6Checksum::plain};
+            .v6_checksum = dice.coin() ? carp::V6Checksum::pseudo : carp::V6Checksum::plain,
+            .lease = {static_cast<carp::Lease::Kind>(dice.between(0, 2)), Duration(dice.between(0, 1'000'000'000))}};
 }
 
 VhidReport any_vhid_report(Dice& dice) {
@@ -78,6 +79,7 @@ VhidReport any_vhid_report(Dice& dice) {
                  .master_demotion = dice.byte(),
                  .master_beat = dice.duration(),
                  .last_heard = dice.instant(),
+                 .leased_until = dice.instant(),
                  .counters = {.sent = dice.any(),
                               .bow_outs_sent = dice.any(),
                               .accepted = dice.any(),
@@ -108,7 +110,8 @@ Report any_report(Dice& dice) {
                                   .last_heard = dice.instant()};
             }),
             .worker_restarts = dice.any(),
-            .worst_slip = dice.duration()};
+            .worst_slip = dice.duration(),
+            .lease_missing = dice.text()};
 }
 
 // One message of every kind, in the order of the variant.
