@@ -12,7 +12,7 @@ constexpr std::size_t at_version = 0, at_vhid = 1, at_advskew = 2, at_authlen = 
                       at_checksum = 6, at_counter = 8, at_digest = 16;
 static_assert(at_digest + std::tuple_size_v<Digest> == advert_size);
 
-constexpr std::uint8_t version_and_type = 0x21, authlen = 7;
+constexpr std::uint8_t version_and_type = 0x21, presence = 0xF2, authlen = 7;
 constexpr std::uint32_t pseudo_protocol = 112;  // CARP
 
 // RFC 1071. All our spans have an even length.
@@ -36,7 +36,7 @@ bool is_v6(const Envelope& e) { return !e.source.is_v4() && !e.destination.is_v4
 
 Bytes encode_with(const Advert& advert, std::uint32_t sum) {
     Bytes out{};
-    out[at_version] = version_and_type;
+    out[at_version] = advert.presence ? presence : version_and_type;
     out[at_vhid] = advert.vhid.value();
     out[at_advskew] = advert.advskew;
     out[at_authlen] = authlen;
@@ -63,6 +63,7 @@ bool is_vrrp(std::span<const std::uint8_t> p) {
 
 Advert read(std::span<const std::uint8_t> p, Vhid vhid) {
     Advert advert;
+    advert.presence = p[at_version] == presence;
     advert.vhid = vhid;
     advert.advskew = p[at_advskew];
     advert.advbase = p[at_advbase];
@@ -85,9 +86,19 @@ std::string_view to_string(Refusal r) {
         case Refusal::wrong_digest: return "wrong_digest";
         case Refusal::own_echo: return "own_echo";
         case Refusal::not_a_peer: return "not_a_peer";
+        case Refusal::no_trailer: return "no_trailer";
+        case Refusal::bad_trailer: return "bad_trailer";
+        case Refusal::unknown_key: return "unknown_key";
+        case Refusal::wrong_tag: return "wrong_tag";
+        case Refusal::replayed: return "replayed";
+        case Refusal::stale_clock: return "stale_clock";
+        case Refusal::cloned: return "cloned";
+        case Refusal::table_full: return "table_full";
     }
     return "?";
 }
+
+std::uint16_t internet_sum(std::span<const std::uint8_t> bytes) { return fold(add(0, bytes)); }
 
 Bytes encode(const Advert& advert) { return encode_with(advert, 0); }
 
@@ -98,7 +109,8 @@ Bytes encode_pseudo(const Advert& advert, const Envelope& envelope) {
 std::variant<Advert, Refusal> decode(std::span<const std::uint8_t> payload, const Envelope& envelope) {
     if (is_vrrp(payload)) return Refusal::vrrp;
     if (payload.size() < advert_size) return Refusal::too_short;
-    if (payload[at_version] >> 4 != version_and_type >> 4) return Refusal::wrong_version;
+    if (payload[at_version] >> 4 != version_and_type >> 4 && payload[at_version] != presence)
+        return Refusal::wrong_version;
     const auto vhid = Vhid::of(payload[at_vhid]);
     if (!vhid) return Refusal::unknown_vhid;
     if (envelope.ttl != 255) return Refusal::wrong_ttl;

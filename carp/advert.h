@@ -2,7 +2,7 @@
 //
 // A CARP advert and its 36 bytes (carp.md 1.2). Pure. advert.cpp is the only file that knows where a byte goes.
 //
-//     off  0 version 2 and type 1: 0x21     off  5 advbase, s
+//     off  0 version 2 and type 1: 0x21     off  5 advbase, s     (presence: 0xF2, and nobody else's business)
 //          1 vhid                                6 checksum over the 36 bytes (RFC 1071)
 //          2 advskew, 1/256 s                    8 counter, 8 bytes
 //          3 authlen = 7                        16 HMAC-SHA-1, 20 bytes
@@ -19,6 +19,7 @@
 #include <span>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "supervisor/base/address.h"
 #include "supervisor/base/types.h"
@@ -33,6 +34,7 @@ struct Advert {
     std::uint8_t advskew = 0;  // 0–255 on the wire: 255/255 is a bow-out
     std::uint8_t advbase = 0;
     std::uint8_t demotion = 0;
+    bool presence = false;  // no advert: a backup tells the master that it stands by (version 15, trailer.h)
     std::uint64_t counter = 0;
     Digest digest{};
 
@@ -52,16 +54,32 @@ enum class Refusal {
     wrong_digest,  // another password, or another list of vips
     own_echo,      // our own advert came back
     not_a_peer,    // unicast peers are configured and this is none of them
+    // Of the trailer (trailer.h):
+    no_trailer,   // and one is required, of this source at least
+    bad_trailer,  // it has no sense
+    unknown_key,  // signed with a key id we have no key for
+    wrong_tag,    // forged, edited, or signed with another key of the same id
+    replayed,     // heard before, or older than what was heard
+    stale_clock,  // from a node we do not know, and minutes away from our clock: recorded, or its clock is wrong
+    cloned,       // another host signs with our own identity
+    table_full,   // more senders than we remember
 };
-constexpr std::size_t refusals = 9;
+constexpr std::size_t refusals = 17;
 std::string_view to_string(Refusal);
 
-// Where the bytes came from and went to: NetBSD's IPv6 checksum and TTL need it.
+// Where the bytes came from and went to: NetBSD's IPv6 checksum, the trailer's tag and the TTL need it.
 struct Envelope {
     IpAddress source;
     IpAddress destination;
     std::uint8_t ttl = 255;  // or hop limit
 };
+struct Packet {
+    Envelope envelope;
+    std::vector<std::uint8_t> payload;  // cut by the IP length, without the header
+};
+
+// The ones' complement sum of RFC 1071, not yet inverted. An even number of bytes.
+std::uint16_t internet_sum(std::span<const std::uint8_t>);
 
 std::array<std::uint8_t, advert_size> encode(const Advert&);  // with its checksum, without pseudo-header
 // The same with NetBSD 10's IPv6 pseudo-header in the sum.

@@ -82,9 +82,8 @@ struct Control {
     }
 };
 
-std::optional<Error> send_to(int fd, const Advert& advert, const Envelope& envelope, V6Checksum checksum,
+std::optional<Error> send_to(int fd, const std::vector<std::uint8_t>& bytes, const Envelope& envelope,
                              unsigned index) {
-    const auto bytes = checksum == V6Checksum::pseudo ? encode_pseudo(advert, envelope) : encode(advert);
     iovec part{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
     sockaddr_storage to;
     msghdr message{};
@@ -113,7 +112,7 @@ std::optional<Error> send_to(int fd, const Advert& advert, const Envelope& envel
 }
 
 // A raw IPv4 socket hands over the header as well. Ethernet pads short frames, so the header's length counts.
-std::optional<AdvertSocket::Packet> open_v4(std::span<const std::uint8_t> packet) {
+std::optional<Packet> open_v4(std::span<const std::uint8_t> packet) {
     if (packet.size() < sizeof(iphdr)) return std::nullopt;
     iphdr head;
     std::memcpy(&head, packet.data(), sizeof head);
@@ -121,15 +120,15 @@ std::optional<AdvertSocket::Packet> open_v4(std::span<const std::uint8_t> packet
     if (head.version != 4 || header < sizeof head || header > whole) return std::nullopt;
     const auto address = [&](std::size_t at) { return *IpAddress::from_bytes(packet.subspan(at, 4)); };
     const auto payload = packet.first(whole).subspan(header);
-    return AdvertSocket::Packet{{address(offsetof(iphdr, saddr)), address(offsetof(iphdr, daddr)), head.ttl},
-                                {payload.begin(), payload.end()}};
+    return Packet{{address(offsetof(iphdr, saddr)), address(offsetof(iphdr, daddr)), head.ttl},
+                  {payload.begin(), payload.end()}};
 }
 
 // A raw IPv6 socket hands over the payload; the rest comes beside it. A packet without it counts as from afar.
-std::optional<AdvertSocket::Packet> open_v6(std::span<const std::uint8_t> payload, msghdr& message) {
+std::optional<Packet> open_v6(std::span<const std::uint8_t> payload, msghdr& message) {
     const auto source = IpAddress::from_sockaddr(static_cast<const sockaddr*>(message.msg_name));
     if (!source) return std::nullopt;
-    AdvertSocket::Packet packet{{*source, group_of(Family::ipv6), 0}, {payload.begin(), payload.end()}};
+    Packet packet{{*source, group_of(Family::ipv6), 0}, {payload.begin(), payload.end()}};
     for (cmsghdr* c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
         if (c->cmsg_level != IPPROTO_IPV6) continue;
         if (c->cmsg_type == IPV6_HOPLIMIT) {
@@ -161,22 +160,22 @@ Result<AdvertSocket> AdvertSocket::open(Family family, const std::string& interf
     return AdvertSocket(std::move(fd), family, index);
 }
 
-Outcome AdvertSocket::send(const Advert& advert, const Settings& settings, const IpAddress& source) {
+Outcome AdvertSocket::send(const std::vector<IpAddress>& peers, const IpAddress& source, const Bytes& bytes) {
     std::vector<IpAddress> destinations;
-    std::ranges::copy_if(settings.peers, std::back_inserter(destinations),
+    std::ranges::copy_if(peers, std::back_inserter(destinations),
                          [this](const IpAddress& peer) { return peer.family() == family_; });
-    if (settings.peers.empty()) destinations.push_back(group_of(family_));
+    if (peers.empty()) destinations.push_back(group_of(family_));
     std::optional<Error> first;
     for (const auto& to : destinations) {
         const Envelope envelope{source, to, every_hop};
-        auto failed = send_to(fd_.get(), advert, envelope, settings.v6_checksum, index_);
+        auto failed = send_to(fd_.get(), bytes(envelope), envelope, index_);
         if (failed && !first) first = std::move(failed);
     }
     if (first) return *first;
     return Done{};
 }
 
-std::vector<AdvertSocket::Packet> AdvertSocket::receive(std::size_t most) {
+std::vector<Packet> AdvertSocket::receive(std::size_t most) {
     std::vector<Packet> packets;
     for (std::size_t n = 0; n < most; ++n) {
         std::array<std::uint8_t, 2048> bytes;  // longer ones are cut: nobody reads past the trailer

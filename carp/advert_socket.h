@@ -26,14 +26,12 @@ public:
     int fd() const { return fd_.get(); }
     Family family() const { return family_; }
 
-    // One copy to the group, or one to each peer of this family. source: our own address of this family.
-    // A send error is told (ENETDOWN, ENOBUFS ...), the rest is still tried.
-    Outcome send(const Advert&, const Settings&, const IpAddress& source);
+    // One copy to the group, or one to each peer of this family. source: our own address of this family; bytes: asked
+    // for each way, because what is signed depends on it. A send error is told (ENETDOWN, ENOBUFS ...), the rest is
+    // still tried.
+    using Bytes = std::function<std::vector<std::uint8_t>(const Envelope&)>;
+    Outcome send(const std::vector<IpAddress>& peers, const IpAddress& source, const Bytes& bytes);
 
-    struct Packet {
-        Envelope envelope;
-        std::vector<std::uint8_t> payload;  // cut by the IP length, header removed
-    };
     // Everything that waits, at most `most` packets so that a flood cannot hold up a timer. Never blocks.
     std::vector<Packet> receive(std::size_t most = 64);
 

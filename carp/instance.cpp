@@ -18,8 +18,11 @@ bool same_seal(const Settings& a, const Settings& b) {
 
 }  // namespace
 
-Instance::Instance(Settings settings, std::uint64_t first_counter)
-    : settings_(std::move(settings)), seal_(seal_of(settings_)), counter_(first_counter) {}
+Instance::Instance(Settings settings, Counter& counter)
+    : settings_(std::move(settings)),
+      seal_(seal_of(settings_)),
+      counter_(counter),
+      guard_(settings_.auth, counter.sender()) {}
 
 std::vector<Deed> Instance::resume(Instant now) { return perform(carp::resume(settings_, state_, now), now); }
 
@@ -34,15 +37,50 @@ std::vector<Deed> Instance::wake(Instant now) {
     return perform(step(settings_, own_, state_, Slept{now - last_left_}, now), now);
 }
 
-std::vector<Deed> Instance::hear(const Advert& advert, const IpAddress& source, Instant now,
-                                 std::optional<Refusal>& why) {
-    why = objection(advert, source, now);
-    if (why) {
-        refuse(*why);
-        return {};
+Instance::Reception Instance::hear(const Advert& advert, const Packet& packet, Instant now, WallTime wall) {
+    Reception heard;
+    const auto& source = packet.envelope.source;
+    heard.refused = objection(advert, source);
+    if (!heard.refused) {
+        auto verdict = guard_.check(packet.payload, advert, packet.envelope, now, wall);
+        heard.refused = verdict.refused;
+        heard.doubt = verdict.doubt;
+        heard.trailer = verdict.trailer;
+        heard.news = verdict.news;
+    }
+    if (!heard.refused && !digest_fits(advert, now)) {
+        if (heard.trailer)
+            heard.other_vips = true;
+        else
+            heard.refused = Refusal::wrong_digest;
+    }
+    if (heard.refused) {
+        refuse(*heard.refused);
+        return heard;
     }
     ++counters_.accepted;
-    return take(Heard{advert, source}, now);
+    const Duration interval = heard.trailer ? std::chrono::milliseconds(heard.trailer->interval_ms) : Duration{};
+    heard.deeds = take(Heard{advert, source, interval}, now);
+    return heard;
+}
+
+std::vector<std::uint8_t> Instance::bytes(const Send& what, const Envelope& way, Instant now, WallTime wall) {
+    Advert advert = what.advert;
+    advert.counter = counter_.next(wall);
+    advert.digest = seal_.sign(advert.counter);
+    const bool pseudo = settings_.v6_checksum == V6Checksum::pseudo;
+    const auto head = pseudo ? encode_pseudo(advert, way) : encode(advert);
+    if (!guard_.signs()) return {head.begin(), head.end()};
+    Trailer t;
+    t.clock = Counter::tells_time(advert.counter, wall);
+    if (settings_.interval > 0us)
+        t.interval_ms = static_cast<std::uint16_t>(beat(settings_, settings_.advskew) / 1ms);
+    t.session = counter_.session();
+    t.sender = counter_.sender();
+    t.configuration = condition_.configuration;
+    t.healthy = condition_.healthy;
+    t.backends = condition_.backends;
+    return guard_.sign(head, t, way, now);
 }
 
 std::vector<Deed> Instance::change(Settings settings, Instant now) {
@@ -52,21 +90,26 @@ std::vector<Deed> Instance::change(Settings settings, Instant now) {
         previous_until_ = now + grace;
         seal_ = seal_of(settings);
     }
+    if (settings.auth != settings_.auth) guard_.change(settings.auth, now);
     auto deeds = wake(now);  // by the old lease
     const Settings before = std::exchange(settings_, std::move(settings));
     std::ranges::move(perform(carp::change(before, settings_, state_, now), now), std::back_inserter(deeds));
     return deeds;
 }
 
-// The cheap questions come before the digest, so that a flood of strangers costs little.
-std::optional<Refusal> Instance::objection(const Advert& advert, const IpAddress& source, Instant now) const {
+// The cheap questions come before the digests, so that a flood of strangers costs little.
+std::optional<Refusal> Instance::objection(const Advert& advert, const IpAddress& source) const {
     if (advert.vhid != settings_.vhid) return Refusal::unknown_vhid;
     if (own_.of(source.family()) == source) return Refusal::own_echo;
     const auto& peers = settings_.peers;
     if (!peers.empty() && std::ranges::find(peers, source) == peers.end()) return Refusal::not_a_peer;
+    if (advert.presence && !guard_.signs()) return Refusal::wrong_version;
+    return std::nullopt;
+}
+
+bool Instance::digest_fits(const Advert& advert, Instant now) const {
     const bool in_grace = previous_seal_ && now < previous_until_;
-    if (seal_.accepts(advert) || (in_grace && previous_seal_->accepts(advert))) return std::nullopt;
-    return Refusal::wrong_digest;
+    return seal_.accepts(advert) || (in_grace && previous_seal_->accepts(advert));
 }
 
 std::vector<Deed> Instance::perform(Step next, Instant now) {
@@ -77,11 +120,10 @@ std::vector<Deed> Instance::perform(Step next, Instant now) {
     for (auto& action : next.actions) {
         if (std::holds_alternative<SendAdvert>(action)) {
             ++counters_.sent;
-            deeds.emplace_back(sealed(claim_advert(settings_, state_), 1));
+            deeds.emplace_back(Send{claim_advert(settings_, state_), 1});
         } else if (std::holds_alternative<SendBowOut>(action)) {
             ++counters_.bow_outs_sent;
-            deeds.emplace_back(
-                sealed(bow_out_advert(settings_), 2));  // rule 10: it has no successor that could make up for it
+            deeds.emplace_back(Send{bow_out_advert(settings_), 2});  // 10: it has no successor to make up for it
         } else if (auto* role = std::get_if<RoleChanged>(&action)) {
             if (role->to == Role::master) ++counters_.became_master;
             deeds.emplace_back(std::move(*role));
@@ -90,12 +132,6 @@ std::vector<Deed> Instance::perform(Step next, Instant now) {
         }
     }
     return deeds;
-}
-
-Send Instance::sealed(Advert advert, int copies) {
-    advert.counter = counter_++;
-    advert.digest = seal_.sign(advert.counter);
-    return {advert, copies};
 }
 
 }  // namespace koi::carp

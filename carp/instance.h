@@ -1,10 +1,10 @@
 // carp/instance.h
 //
-// One vhid, tied together: machine + seal + counter, still without a socket or a clock. Bytes and instants go in;
-// bytes to send and role changes come out. The speaker and the simulated lab drive the same class.
+// One vhid, tied together: machine + seal + guard + counter, still without a socket or a clock. Bytes and instants go
+// in; bytes to send and role changes come out. The speaker and the simulated lab drive the same class.
 //
-// Counter: a fresh random 64-bit start, +1 for each advert; a legacy peer's value is never adopted and growth is
-// never demanded of anybody (carp.md 2.4). The authenticated trailer will go behind these 36 bytes.
+// Counter: the node's own (counter.h). A legacy peer's value is never adopted, and growth is never demanded of
+// anybody without a trailer (carp.md 2.4).
 //
 // The vips and the password are in what peers sign, so while a reload goes from node to node they
 // differ. For `grace` after a change the previous seal is accepted, too: reload the backups first, then the master,
@@ -20,6 +20,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "carp/counter.h"
+#include "carp/guard.h"
 #include "carp/machine.h"
 #include "carp/seal.h"
 
@@ -34,16 +36,24 @@ struct Counters {
     friend bool operator==(const Counters&, const Counters&) = default;
 };
 
+// Becomes bytes only when it leaves (Instance::bytes): the tag and NetBSD's checksum depend on the way.
 struct Send {
-    Advert advert;  // sealed; the socket encodes it, because the checksum may depend on the destination
+    Advert advert;  // without counter and digest
     int copies = 1;
+    friend bool operator==(const Send&, const Send&) = default;
+};
+// What our trailers tell beside the claim. Zero: not known.
+struct Condition {
+    std::uint64_t configuration = 0;  // digest of what all nodes should have in common
+    std::uint16_t healthy = 0, backends = 0;
+    friend bool operator==(const Condition&, const Condition&) = default;
 };
 // What the driver has to do, in this order.
 using Deed = std::variant<Send, RoleChanged, AnnounceAgain>;
 
 class Instance {
 public:
-    Instance(Settings, std::uint64_t first_counter);
+    Instance(Settings, Counter&);  // the counter is the node's and outlives us
 
     const Settings& settings() const { return settings_; }
     const State& state() const { return state_; }
@@ -69,9 +79,23 @@ public:
     std::vector<Deed> start(Instant now) { return take(Started{}, now); }
     std::vector<Deed> resume(Instant now);
     std::vector<Deed> take(const Event&, Instant now);
-    // A decoded advert for this vhid, whose source is not one of our own addresses. Checks vhid, echo, unicast peers
-    // and the digest first; a refusal is counted, put into `why` (else empty), and moves nothing.
-    std::vector<Deed> hear(const Advert&, const IpAddress& source, Instant now, std::optional<Refusal>& why);
+    // A decoded advert for this vhid and the packet it came in, whose source is not one of our own addresses. Checks
+    // vhid, echo, unicast peers, the trailer and the digest first; a refusal is counted and moves nothing.
+    struct Reception {
+        std::optional<Refusal> refused;
+        std::optional<Refusal> doubt;    // heard as plain CARP although its trailer is not valid (guard.h)
+        std::optional<Trailer> trailer;  // valid
+        Replay::News news = Replay::News::nothing;
+        // Ours by its trailer, but with another password or list of vips: heard, because it lives.
+        bool other_vips = false;
+        std::vector<Deed> deeds;
+    };
+    Reception hear(const Advert&, const Packet&, Instant now, WallTime);
+    // What leaves for this way now, with the next counter. Two copies are two packets.
+    std::vector<std::uint8_t> bytes(const Send&, const Envelope&, Instant now, WallTime);
+    void tell(const Condition& c) { condition_ = c; }
+    Guard& guard() { return guard_; }
+    const Guard& guard() const { return guard_; }
     void refuse(Refusal why) { ++counters_.refused[static_cast<std::size_t>(why)]; }
 
     // A reload that keeps the vhid: new settings, same role. Timers follow the new beat from now on, and a master
@@ -81,8 +105,8 @@ public:
 
 private:
     std::vector<Deed> perform(Step, Instant now);
-    Send sealed(Advert, int copies);
-    std::optional<Refusal> objection(const Advert&, const IpAddress& source, Instant now) const;
+    std::optional<Refusal> objection(const Advert&, const IpAddress& source) const;
+    bool digest_fits(const Advert&, Instant now) const;
 
     Settings settings_;
     Seal seal_;
@@ -92,7 +116,9 @@ private:
     State state_;
     Instant last_left_{};
     Counters counters_;
-    std::uint64_t counter_;
+    Counter& counter_;
+    Guard guard_;
+    Condition condition_;
 };
 
 }  // namespace koi::carp

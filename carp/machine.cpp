@@ -34,11 +34,19 @@ struct Turn {
     // How long the present role waits: a master for its beat, a backup for its patience (rules 6 and 8).
     Duration wait() const {
         const Advskew skew = sent_skew(us, next.demotion);
-        if (next.role == Role::master) return beat(us.advbase, skew);
-        const Duration own = patience(us.advbase, skew);
+        if (next.role == Role::master) return beat(us, skew);
+        const Duration own = own_patience();
         const auto& theirs = next.master_claim;
-        const bool too_short = theirs && own < 2 * theirs->beat && !(our_claim() < *theirs);
-        return too_short ? 3 * theirs->beat : own;
+        const bool too_short = theirs && own < 2 * masters_beat() && !(our_claim() < *theirs);
+        return too_short ? 3 * masters_beat() : own;
+    }
+    Duration own_patience() const {
+        const Advskew skew = sent_skew(us, next.demotion);
+        return next.master_interval > 0us ? patience(next.master_interval, skew) : patience(us.advbase, skew);
+    }
+    // Of the master we follow, if his claim is known.
+    Duration masters_beat() const {
+        return next.master_interval > 0us ? next.master_interval : next.master_claim->beat;
     }
     void wait_from(Instant begin) {
         next.counts_from = begin;
@@ -59,6 +67,7 @@ struct Turn {
     void follow_nobody() {
         next.master.reset();
         next.master_claim.reset();
+        next.master_interval = {};
     }
     void say() {
         actions.emplace_back(SendAdvert{});
@@ -84,6 +93,7 @@ struct Turn {
     void note(const Heard& h) {
         next.master = h.source;
         next.master_claim = claim_of(h.advert);
+        next.master_interval = h.interval;
         next.last_heard = now;
     }
 };
@@ -139,8 +149,8 @@ std::string reason_to_lead(const Turn& t, const Claim& theirs, const IpAddress& 
     if (t.us.preempt && t.now >= t.next.may_preempt)  // 5
         return "our claim is better than that of " + source.text() + " (beat " + seconds(ours.beat) + " against " +
                seconds(theirs.beat) + ")";
-    if (patience(t.us.advbase, sent_skew(t.us, t.next.demotion)) < theirs.beat)  // 6
-        return source.text() + " speaks only every " + seconds(theirs.beat) + ", which is longer than we wait";
+    if (t.own_patience() < t.masters_beat())  // 6
+        return source.text() + " speaks only every " + seconds(t.masters_beat()) + ", which is longer than we wait";
     return {};
 }
 
@@ -148,7 +158,7 @@ std::string reason_to_lead(const Turn& t, const Claim& theirs, const IpAddress& 
 bool is_the_masters_business(const Turn& t, const Heard& h) {
     const auto& followed = t.next.master_claim;
     if (!followed || t.next.master == h.source) return false;
-    return *followed < claim_of(h.advert) && t.now - t.next.last_heard < 2 * followed->beat;
+    return *followed < claim_of(h.advert) && t.now - t.next.last_heard < 2 * t.masters_beat();
 }
 
 // Rule 7. Copies of a bow-out that arrive after somebody else took over are not from the master we follow.
@@ -311,7 +321,9 @@ Step resume(const Settings& us, const State& state, Instant now) {
 
 Step change(const Settings& before, const Settings& now_ours, const State& state, Instant now) {
     Turn t{now_ours, now, state, {}};
-    const bool same_beat = before.advbase == now_ours.advbase && before.advskew == now_ours.advskew;
+    const auto skew = sent_skew(now_ours, state.demotion);
+    const bool same_beat = before.advbase == now_ours.advbase && before.advskew == now_ours.advskew &&
+                           beat(before, skew) == beat(now_ours, skew);
     if (!same_beat && t.next.role == Role::master) t.say();
     const bool is_waiting = t.next.role == Role::backup && t.next.deadline != Instant::max();
     if (!same_beat && is_waiting && !t.next.bow_out_pending) t.wait_until(now + t.wait());

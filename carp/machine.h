@@ -5,7 +5,9 @@
 // The rules (carp.md 3.2 to 3.5; numbers are repeated in machine.cpp and tests/unit/carp/machine_test.cpp):
 //
 //   1. A node that starts, or whose link comes up, listens as backup for one patience before it may lead.
-//   2. A master says an advert each beat. Its claim is (demotion, beat with the demoted skew, source address).
+//   2. A master says an advert each beat, or each `interval` where it tells it in its trailer; whoever follows it
+//   then waits three of those and a fraction of one instead of a patience of seconds. Its claim is (demotion, beat
+//   with the demoted skew, source address).
 //   3. A master that hears a better claim sends one last advert, so that the winner announces itself again, and
 //   yields.
 //      Better: lower demotion; then shorter beat; then, on a tie, the address that compares lower *as UCARP compares
@@ -93,6 +95,7 @@ struct LinkLost {
 struct Heard {
     Advert advert;
     IpAddress source;
+    Duration interval{};  // between the sender's adverts, as his trailer tells; 0: as base and skew say
 };
 struct DeadlinePassed {};  // state.deadline has come; one that has not is no event
 struct Demoted {
@@ -137,6 +140,7 @@ struct State {
     // What we know of the master we follow (backup) or last heard (any role), for sentences and status.
     std::optional<IpAddress> master;
     std::optional<Claim> master_claim;
+    Duration master_interval{};  // as he told it; 0: he did not
     Instant last_heard{};
     unsigned tied_over_v6 = 0;  // rule 3: ties heard over IPv6 since something came over IPv4
 };

@@ -1,10 +1,6 @@
 #include "carp/seal.h"
 
-#include <gcrypt.h>
-
 #include <algorithm>
-
-#include "supervisor/base/check.h"
 
 namespace koi::carp {
 
@@ -50,50 +46,10 @@ std::array<std::uint8_t, 8> big_endian(std::uint64_t counter) {
     return bytes;
 }
 
-// Once per process, unless somebody else has done it. Passwords here are short-lived copies of a file that root can
-// read, so locked memory would protect nothing.
-void wake_library() {
-    static const bool awake = [] {
-        if (gcry_control(GCRYCTL_INITIALIZATION_FINISHED_P)) return true;
-        const bool known = gcry_check_version(GCRYPT_VERSION) != nullptr;
-        gcry_control(GCRYCTL_DISABLE_SECMEM, 0);
-        gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
-        return known;
-    }();
-    KOI_CHECK(awake);
-}
-
-// In constant time: how far two digests agree must not show in how long it takes.
-bool equal(const Digest& a, const Digest& b) {
-    volatile std::uint8_t difference = 0;
-    for (std::size_t i = 0; i < a.size(); ++i) difference = static_cast<std::uint8_t>(difference | (a[i] ^ b[i]));
-    return difference == 0;
-}
-
 }  // namespace
 
-void Hmac::Free::operator()(gcry_md_handle* context) const noexcept { gcry_md_close(context); }
-
-Hmac::Hmac(std::string_view key) {
-    wake_library();
-    gcry_md_hd_t context = nullptr;
-    const auto opened = gcry_md_open(&context, GCRY_MD_SHA1, GCRY_MD_FLAG_HMAC);
-    context_.reset(context);
-    KOI_CHECK(opened == 0 && gcry_md_setkey(context, key.data(), key.size()) == 0);
-}
-
-Digest Hmac::of(std::initializer_list<Part> message) const {
-    gcry_md_reset(context_.get());  // keeps the key
-    for (const auto part : message) gcry_md_write(context_.get(), part.data(), part.size());
-    const unsigned char* read = gcry_md_read(context_.get(), GCRY_MD_SHA1);
-    KOI_CHECK(read);
-    Digest digest;
-    std::copy_n(read, digest.size(), digest.begin());
-    return digest;
-}
-
 Seal::Seal(Vhid vhid, const std::vector<IpAddress>& addresses, std::string_view password, LinkLocal link_local)
-    : hmac_(password) {
+    : hmac_(Hash::sha1, password) {
     std::vector<IpAddress> without, with;
     for (const auto& a : addresses) {
         if (!is_hashed(a)) continue;
@@ -110,12 +66,15 @@ Seal::Seal(Vhid vhid, const std::vector<IpAddress>& addresses, std::string_view 
     messages_ = std::move(distinct);
 }
 
-Digest Seal::sign(std::uint64_t counter) const { return hmac_.of({messages_.front(), big_endian(counter)}); }
+Digest Seal::sign(std::uint64_t counter) const {
+    Digest digest;
+    std::ranges::copy(hmac_.of({messages_.front(), big_endian(counter)}), digest.begin());
+    return digest;
+}
 
 bool Seal::accepts(const Advert& advert) const {
     return std::ranges::any_of(messages_, [&](const Message& message) {
-        const Digest ours = hmac_.of({message, big_endian(advert.counter)});
-        return equal(ours, advert.digest);
+        return equal(hmac_.of({message, big_endian(advert.counter)}), advert.digest);
     });
 }
 

@@ -1,8 +1,7 @@
 // carp/seal.h
 //
 // The HMAC-SHA-1 over version, type, vhid, addresses and counter (carp.md 2.2). It covers nothing else: not the skew,
-// not the source. Pure apart from libgcrypt's arithmetic: libsystemd brings that library along, while OpenSSL would
-// double the memory of a speaker. Comparison is in constant time.
+// not the source. Comparison is in constant time.
 //
 //     message = 02 01 | vhid | IPv4 addresses ascending, once each | IPv6 addresses ascending, once each, scope bits
 //     of
@@ -15,34 +14,15 @@
 #pragma once
 
 #include <cstdint>
-#include <initializer_list>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "carp/advert.h"
+#include "carp/hmac.h"
 #include "carp/settings.h"
 
-struct gcry_md_handle;  // libgcrypt's, behind gcry_md_hd_t
-
 namespace koi::carp {
-
-// HMAC-SHA-1 with one key. The key's two midstates are kept: a digest costs half a microsecond. Movable, not
-// copyable.
-class Hmac {
-public:
-    using Part = std::span<const std::uint8_t>;
-
-    explicit Hmac(std::string_view key);  // not empty
-    Digest of(std::initializer_list<Part> message) const;
-
-private:
-    struct Free {
-        void operator()(gcry_md_handle*) const noexcept;
-    };
-    std::unique_ptr<gcry_md_handle, Free> context_;
-};
 
 class Seal {
 public:

@@ -1,6 +1,7 @@
 // carp/settings.h — what one vhid needs to be told. Values are already inside their bounds (carp.md 3.4).
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,14 @@ struct Lease {
     friend bool operator==(const Lease&, const Lease&) = default;
 };
 
+// The authenticated trailer between Koi nodes (guard.h).
+struct Auth {
+    enum class Mode { off, prefer, require } mode = Mode::off;
+    std::map<std::uint8_t, std::string> keys;  // by id 1–255, at least 32 bytes each; the highest signs
+    std::vector<IpAddress> legacy_peers;       // prefer: who alone may speak without; empty: anybody
+    friend bool operator==(const Auth&, const Auth&) = default;
+};
+
 struct Settings {
     Vhid vhid = *Vhid::of(1);
     std::string interface;
@@ -41,6 +50,8 @@ struct Settings {
     LinkLocal link_local = LinkLocal::exclude;
     V6Checksum v6_checksum = V6Checksum::plain;
     Lease lease;
+    Auth auth;
+    Duration interval{};  // between adverts, told to Koi peers in the trailer; 0: as advbase and advskew say
 
     friend bool operator==(const Settings&, const Settings&) = default;
 };
@@ -51,9 +62,16 @@ Duration beat(Advbase, Advskew);
 // advbase 0 that would be a single interval, so 3·advskew/256 s as OpenBSD has it, and never less than 3/256 s.
 Duration patience(Advbase, Advskew);
 
+// The time between our own adverts: our interval if we sign a trailer to tell it in, else beat() of what is sent.
+Duration beat(const Settings&, Advskew sent);
+// How long a backup that sends this skew waits for a master that told his interval: three of them, and a fraction of
+// one by which the better waits less. Nobody's interval counts as less than 50 ms.
+Duration patience(Duration interval, Advskew);
+constexpr Duration shortest_interval = 50ms;
+
 // How long the least patient peer that could be waits for a master that sends this skew (demotion included): three of
-// our bases, or three of its beats where the base is 0. What peers really wait depends on their own skews, which only
-// makes them wait longer.
+// our intervals where we tell one, else three of our bases, or three of its beats where the base is 0. What peers
+// really wait depends on their own skews, which only makes them wait longer.
 Duration least_patience(const Settings&, Advskew sent);
 // How long after our last advert we may still answer for the vips. lease: off does not change it: it is what we allow
 // ourselves, whether or not the kernel enforces it. automatic: least_patience less a margin of a twentieth of it,

@@ -41,6 +41,7 @@ struct Facts {
     std::vector<ipvs::Advice> advice;             // what the host should be set to
 
     // From the operator.
+    std::uint64_t configuration = 0;            // its digest
     std::optional<std::string> reload_refused;  // the first complaint about a file that was not applied
     std::uint64_t repairs = 0;
 };

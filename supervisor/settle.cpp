@@ -27,6 +27,7 @@ void Worker::settle() {
     converge();
     tell_tables();
     tell_demotion();
+    tell_condition();
     refresh_troubles();
     say_status();
 }
@@ -125,6 +126,19 @@ void Worker::tell_demotion() {
     if (left_ || !facts_.roles_known || demotion_told_ == desired_.demotion) return;
     tell(link::Demote{desired_.demotion});
     demotion_told_ = desired_.demotion;
+}
+
+void Worker::tell_condition() {
+    constexpr std::uint16_t most = 0xFFFF;
+    carp::Condition now{facts_.configuration, 0, 0};
+    for (const auto& [key, entry] : desired_.table)
+        for (const auto& [endpoint, backend] : entry.backends) {
+            if (now.backends < most) ++now.backends;
+            if (backend.weight > 0 && now.healthy < most) ++now.healthy;
+        }
+    if (left_ || condition_told_ == now) return;
+    tell(link::Condition{now});
+    condition_told_ = now;
 }
 
 bool Worker::refresh_troubles() {

@@ -114,6 +114,34 @@ void of_vhid(const link::VhidReport& vhid, const Facts& facts, Instant now, Trou
                        {}});
 }
 
+void of_peer(const link::PeerReport& peer, const Facts& facts, Troubles& out) {
+    const std::string who = peer.address.text(), group = "vhid " + number(peer.vhid);
+    if (peer.other_vips)
+        out.push_back({"peer_key",
+                       who,
+                       who + " is one of ours by its trailer, but speaks for " + group +
+                           " with another password or another list of vips; it is heard, and nodes without the "
+                           "trailer would not hear both of us: make key_file and addresses the same on all nodes",
+                       true,
+                       {}});
+    if (peer.doubt)
+        out.push_back({"trailer",
+                       who,
+                       who + " sends a trailer for " + group + " that is not valid here (" +
+                           std::string(to_string(*peer.doubt)) +
+                           "); it is heard as plain CARP: make auth_keys the same on all nodes",
+                       true,
+                       {}});
+    const bool differs = peer.condition && peer.condition->configuration != 0 && facts.configuration != 0 &&
+                         peer.condition->configuration != facts.configuration;
+    if (differs)
+        out.push_back({"configuration",
+                       who,
+                       who + " runs another configuration than this node; compare what koid -T prints on both",
+                       true,
+                       {}});
+}
+
 void of_speaker(const config::Config& config, const Facts& facts, Instant now, Troubles& out) {
     if (!facts.speaker) return;
     for (const auto& vhid : facts.speaker->vhids) of_vhid(vhid, facts, now, out);
@@ -140,6 +168,7 @@ void of_speaker(const config::Config& config, const Facts& facts, Instant now, T
     for (const auto& peer : facts.speaker->peers) {
         const auto group = std::ranges::find(config.vips, peer.vhid, [](const auto& g) { return g.carp.vhid; });
         if (group == config.vips.end() || now - peer.last_heard > 1min) continue;
+        of_peer(peer, facts, out);
         if (peer.beat == carp::beat(group->carp.advbase, group->carp.advskew))
             out.push_back({"tie",
                            number(peer.vhid),

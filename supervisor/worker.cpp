@@ -11,6 +11,7 @@
 #include "supervisor/base/file.h"
 #include "supervisor/base/log.h"
 #include "supervisor/base/privileges.h"
+#include "supervisor/config/digest.h"
 #include "supervisor/control/paths.h"
 #include "supervisor/owned.h"
 #include "supervisor/plan.h"
@@ -138,6 +139,7 @@ Outcome Worker::start() {
 void Worker::adopt_configuration(config::Config configuration) {
     config_ = std::move(configuration);
     configured_ = loop_.now();
+    facts_.configuration = config::digest(config_);
     std::erase_if(facts_.pools, [&](const auto& pool) { return !config_.pool(pool.first); });
     facts_.refused.clear();
     facts_.reload_refused.reset();

@@ -61,6 +61,7 @@ private:
     void claim_ownership();
     void tell_tables();
     void tell_demotion();
+    void tell_condition();
     bool refresh_troubles();  // true: the list is another one now
     void say_status();
 
@@ -105,6 +106,7 @@ private:
     bool left_ = false;
     std::set<ipvs::ServiceKey> recorded_;  // what owned.json says
     std::map<Vhid, link::TableReady> tables_told_;
+    std::optional<carp::Condition> condition_told_;
     std::optional<Demotion> demotion_told_;
     std::string status_told_;
     bool ready_told_ = false;

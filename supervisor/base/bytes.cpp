@@ -46,8 +46,9 @@ Writer& Writer::string(std::string_view text) {
     return *this;
 }
 
-Writer& Writer::bytes(std::span<const std::uint8_t> some) {
-    count(some.size());
+Writer& Writer::bytes(std::span<const std::uint8_t> some) { return count(some.size()).raw(some); }
+
+Writer& Writer::raw(std::span<const std::uint8_t> some) {
     out_.insert(out_.end(), some.begin(), some.end());
     return *this;
 }

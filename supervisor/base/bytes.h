@@ -35,6 +35,7 @@ public:
     Writer& count(std::size_t);  // how many things follow (u32)
     Writer& string(std::string_view);
     Writer& bytes(std::span<const std::uint8_t>);
+    Writer& raw(std::span<const std::uint8_t>);  // without a count
     Writer& address(const IpAddress&);
     Writer& prefix(const Prefix&);
     Writer& endpoint(const Endpoint&);

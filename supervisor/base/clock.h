@@ -17,6 +17,12 @@ struct Clock {
     static constexpr bool is_steady = true;
 };
 
+// What the rest of the world calls now. Nothing waits by it; it only tells what is old.
+struct WallTime {
+    std::uint64_t us = 0;       // since 1970
+    bool synchronised = false;  // somebody disciplines this clock
+};
+
 using Duration = Clock::duration;
 using Instant = Clock::time_point;
 

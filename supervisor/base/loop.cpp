@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/timex.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -64,6 +65,14 @@ Instant Loop::clock() {
     timespec t{};
     must(::clock_gettime(CLOCK_BOOTTIME, &t));
     return Instant(Duration(t.tv_sec * 1'000'000 + t.tv_nsec / 1000));
+}
+
+WallTime Loop::wall() {
+    timex state{};
+    const bool synchronised = ::adjtimex(&state) != TIME_ERROR;
+    const bool fine = (state.status & STA_NANO) != 0;
+    const auto part = static_cast<std::uint64_t>(fine ? state.time.tv_usec / 1000 : state.time.tv_usec);
+    return {static_cast<std::uint64_t>(state.time.tv_sec) * 1'000'000 + part, synchronised};
 }
 
 Instant Loop::now() const {

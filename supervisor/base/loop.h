@@ -37,6 +37,8 @@ public:
     Instant now() const;
     // The clock itself, read anew. Only where a moment's sleep in the middle of a turn would do harm.
     static Instant clock();
+    // The wall clock, and whether the kernel knows that it is disciplined (adjtimex).
+    static WallTime wall();
 
     // events: EPOLLIN, EPOLLOUT ... The descriptor stays the caller's.
     Watch on_io(int fd, std::uint32_t events, Priority, const char* name, IoCallback);

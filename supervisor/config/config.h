@@ -19,6 +19,7 @@ struct VipGroup {                   // one entry of `vips:`
     carp::Settings carp;            // with the defaults of `carp:` filled in; addresses = those of `addresses`
     std::vector<Prefix> addresses;  // as written, with their lengths
     std::string key_file;
+    std::map<std::uint8_t, std::string> auth_key_files;  // by id; what they hold is in carp.auth
     friend bool operator==(const VipGroup&, const VipGroup&) = default;
 };
 

@@ -32,6 +32,7 @@ struct Written {
 struct CarpDraft {
     carp::Settings settings;
     std::string key_file;
+    std::map<std::uint8_t, std::string> auth_key_files;
     std::vector<Spot> peer_spots;
     Written written;
 };

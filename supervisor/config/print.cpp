@@ -102,7 +102,17 @@ void print(std::string& out, const VipGroup& vip) {
     lines.add("peers", list(carp.peers, [](const IpAddress& a) { return in_quotes(a.text()); }));
     lines.add("link_local", carp.link_local == carp::LinkLocal::include ? "include" : "exclude");
     lines.add("v6_checksum", carp.v6_checksum == carp::V6Checksum::pseudo ? "pseudo" : "plain");
-    lines.add("auth", "off");
+    lines.add("auth", carp.auth.mode == carp::Auth::Mode::off      ? "off"
+                      : carp.auth.mode == carp::Auth::Mode::prefer ? "prefer"
+                                                                   : "require");
+    std::string keys;
+    for (const auto& [id, path] : vip.auth_key_files)
+        keys += (keys.empty() ? "" : ", ") + std::to_string(id) + ": " + yaml(path);
+    if (!keys.empty()) lines.add("auth_keys", "{" + keys + "}");
+    if (!carp.auth.legacy_peers.empty())
+        lines.add("legacy_peers",
+                  list(carp.auth.legacy_peers, [](const IpAddress& a) { return in_quotes(a.text()); }));
+    if (carp.interval > 0us) lines.add("interval", text(carp.interval));
     lines.add("lease", carp.lease.kind == carp::Lease::Kind::automatic ? "auto"
                        : carp.lease.kind == carp::Lease::Kind::off     ? "off"
                                                                        : text(carp.lease.length));

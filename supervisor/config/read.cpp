@@ -12,6 +12,7 @@ namespace koi::config {
 
 namespace {
 
+constexpr std::size_t shortest_auth_key = 32;
 constexpr std::size_t longest_password = 19;  // ucarp and OpenBSD share it as 20 bytes with a NUL
 
 constexpr std::array<std::pair<std::string_view, Standby>, 3> standbys{
@@ -97,6 +98,36 @@ Result<std::string> password(const std::string& path, const Loader& loader) {
     return key;
 }
 
+// A key of the trailer. It is not told from a password by its look, so at least a password's file is refused.
+Result<std::string> auth_key(const std::string& path, const Loader& loader) {
+    auto key = loader.secret(path);
+    const std::string advice = "make one with: head -c 32 /dev/urandom | base64 | install -m 600 /dev/stdin " + path +
+                               ", and copy it to the other nodes";
+    if (!key) {
+        Error error = key.error();
+        if (error.code == ENOENT) error.story = "there is no " + path + "; " + advice;
+        return error;
+    }
+    if (key->size() < shortest_auth_key)
+        return Error{path + " holds " + std::to_string(key->size()) +
+                     " bytes, which can be guessed; it needs at least " + std::to_string(shortest_auth_key) + "; " +
+                     advice};
+    return key;
+}
+
+void read_auth_keys(Draft& draft, const Loader& loader, Notes& notes) {
+    std::map<std::string, Result<std::string>> known;
+    for (auto& vip : draft.vips)
+        for (const auto& [id, path] : vip.group.auth_key_files) {
+            auto found = known.find(path);
+            if (found == known.end()) {
+                found = known.emplace(path, auth_key(path, loader)).first;
+                if (!found->second) notes.complain(vip.written.of("auth_keys"), found->second.error().story);
+            }
+            if (found->second) vip.group.carp.auth.keys[id] = *found->second;
+        }
+}
+
 void read_passwords(Draft& draft, const Loader& loader, Notes& notes) {
     std::map<std::string, Result<std::string>> known;
     for (auto& vip : draft.vips) {
@@ -146,6 +177,7 @@ Reading read(const std::string& path, const Loader& loader) {
     }
     Draft draft = read_top(top, loader);
     read_passwords(draft, loader, notes);
+    read_auth_keys(draft, loader, notes);
     apply_rules(draft, notes);
     if (!notes.complaints.empty()) return told(notes, std::nullopt);
     return told(notes, finished(std::move(draft)));

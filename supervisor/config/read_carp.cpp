@@ -1,5 +1,6 @@
 // supervisor/config/read_carp.cpp — `carp:` and `vips:`. What stands under `carp:` is the default for every vip.
 #include <array>
+#include <charconv>
 
 #include "discovery/quote.h"
 #include "supervisor/config/draft.h"
@@ -11,18 +12,15 @@ namespace {
 
 constexpr Duration longest_preempt_delay = 24h;
 constexpr Duration shortest_lease = 20ms, longest_lease = 1h;
+constexpr Duration longest_interval = 65s;  // the trailer has 16 bits of milliseconds for it
 
 constexpr std::array<std::pair<std::string_view, carp::LinkLocal>, 2> link_locals{
     {{"exclude", carp::LinkLocal::exclude}, {"include", carp::LinkLocal::include}}};
 constexpr std::array<std::pair<std::string_view, carp::V6Checksum>, 2> checksums{
     {{"plain", carp::V6Checksum::plain}, {"pseudo", carp::V6Checksum::pseudo}}};
 
-// The place of a later version: until then only `off`, which is what happens.
-void only_off(Keys& keys, std::string_view key) {
-    const auto field = keys.take(key);
-    if (field && !(field->is_word() && field->node().text == "off"))
-        field->complain(std::string(not_in_this_version));
-}
+constexpr std::array<std::pair<std::string_view, carp::Auth::Mode>, 3> auth_modes{
+    {{"off", carp::Auth::Mode::off}, {"prefer", carp::Auth::Mode::prefer}, {"require", carp::Auth::Mode::require}}};
 
 // auto, off, or how long a vip may answer after the last advert. Against the beat it is held in rules_vips.cpp.
 void read_lease(const Field& field, carp::Lease& lease) {
@@ -35,6 +33,38 @@ void read_lease(const Field& field, carp::Lease& lease) {
         return field.complain(
             "a lease of less than 20ms ends before it can be renewed; write auto, off or a duration");
     lease = {carp::Lease::Kind::fixed, *length};
+}
+
+// { 1: /etc/koi/auth.key }
+void read_auth_keys(const Field& field, CarpDraft& draft) {
+    draft.auth_key_files.clear();
+    if (!field.is_map()) return field.complain("is a map from key id to file; for example { 1: /etc/koi/auth.key }");
+    for (const auto& entry : field.named()) {
+        int id = 0;
+        const auto* const end = entry.name.data() + entry.name.size();
+        const auto [stop, bad] = std::from_chars(entry.name.data(), end, id);
+        if (bad != std::errc{} || stop != end || id < 1 || id > 255) {
+            entry.value.complain(discovery::shown(entry.name) + " is no key id; a key has a number from 1 to 255");
+            continue;
+        }
+        if (const auto file = path(entry.value, true)) draft.auth_key_files[static_cast<std::uint8_t>(id)] = *file;
+    }
+}
+
+void read_interval(const Field& field, Duration& interval) {
+    const auto read = duration(field, longest_interval);
+    if (!read) return;
+    if (*read < carp::shortest_interval)
+        return field.complain(
+            "nobody speaks faster than every 50ms: a machine that is busy for a moment would lose "
+            "its vips; write 50ms or more");
+    interval = *read;
+}
+
+void read_legacy_peers(const Field& field, CarpDraft& draft) {
+    draft.settings.auth.legacy_peers.clear();
+    for (const auto& item : field.list("[10.0.0.9]"))
+        if (const auto peer = address(item)) draft.settings.auth.legacy_peers.push_back(*peer);
 }
 
 void read_peers(const Field& field, CarpDraft& draft) {
@@ -60,9 +90,10 @@ void read_shared(Keys& keys, CarpDraft& draft) {
     if (auto f = keys.take("peers")) read_peers(*f, draft);
     if (auto f = keys.take("link_local")) set(settings.link_local, choice(*f, link_locals));
     if (auto f = keys.take("v6_checksum")) set(settings.v6_checksum, choice(*f, checksums));
-    only_off(keys, "auth");
-    keys.not_yet("auth_keys");
-    keys.not_yet("interval");
+    if (auto f = keys.take("auth")) set(settings.auth.mode, choice(*f, auth_modes));
+    if (auto f = keys.take("auth_keys")) read_auth_keys(*f, draft);
+    if (auto f = keys.take("legacy_peers")) read_legacy_peers(*f, draft);
+    if (auto f = keys.take("interval")) read_interval(*f, settings.interval);
     if (auto f = keys.take("lease")) read_lease(*f, settings.lease);
 }
 
@@ -111,6 +142,7 @@ VipDraft read_vip(const Field& field, const CarpDraft& defaults) {
 
     vip.group.carp = draft.settings;
     vip.group.key_file = draft.key_file;
+    vip.group.auth_key_files = draft.auth_key_files;
     vip.peer_spots = draft.peer_spots;
     if (vhid) {
         const auto number = bounded<Vhid>(*vhid);

@@ -83,7 +83,7 @@ void check_beat(const VipDraft& vip, Notes& notes) {
 void check_lease(const VipDraft& vip, Notes& notes) {
     const auto& us = vip.group.carp;
     if (us.lease.kind != carp::Lease::Kind::fixed) return;
-    const Duration waits = carp::least_patience(us, us.advskew), between = carp::beat(us.advbase, us.advskew);
+    const Duration waits = carp::least_patience(us, us.advskew), between = carp::beat(us, us.advskew);
     const auto ms = [](Duration d) { return std::to_string(d / 1ms) + "ms"; };
     if (us.lease.length >= waits)
         notes.complain(vip.written.of("lease"), "a peer takes over after " + ms(waits) +
@@ -92,6 +92,29 @@ void check_lease(const VipDraft& vip, Notes& notes) {
     else if (us.lease.length <= between)
         notes.complain(vip.written.of("lease"), "it would end before the next advert, which comes after " +
                                                     ms(between) + "; write auto, or more than that");
+}
+
+// Rule 8.
+void check_auth(const VipDraft& vip, Notes& notes) {
+    const auto& us = vip.group.carp;
+    const bool signs = us.auth.mode != carp::Auth::Mode::off;
+    if (signs && vip.group.auth_key_files.empty())
+        notes.complain(vip.written.of("auth"),
+                       "needs \"auth_keys\"; for example auth_keys: { 1: /etc/koi/auth.key }");
+    if (us.auth.mode == carp::Auth::Mode::require && !us.auth.legacy_peers.empty())
+        notes.complain(vip.written.of("legacy_peers"),
+                       "auth: require hears nobody without a trailer, so each of them would lead beside us; write "
+                       "auth: prefer while they are there");
+    if (us.interval == 0us) return;
+    if (!signs)
+        return notes.complain(vip.written.of("interval"),
+                              "peers learn it from the trailer, so it needs auth: prefer or require; without that, "
+                              "advbase and advskew say how often adverts are sent");
+    if (const auto between = carp::beat(us.advbase, us.advskew);
+        us.interval > std::max(between, carp::shortest_interval))
+        notes.complain(vip.written.of("interval"),
+                       "is longer than the " + std::to_string(between / 1ms) +
+                           "ms that advbase and advskew promise to everybody else; write less, or raise advbase");
 }
 
 }  // namespace
@@ -119,6 +142,7 @@ Vips check_vips(const Draft& draft, Notes& notes) {
         check_peers(vip, notes);
         check_beat(vip, notes);
         check_lease(vip, notes);
+        check_auth(vip, notes);
     }
     return known;
 }

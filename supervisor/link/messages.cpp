@@ -9,11 +9,12 @@ namespace koi::link {
 
 namespace {
 
-constexpr std::uint8_t format = 2;
+constexpr std::uint8_t format = 3;
 
 constexpr std::size_t longest_name = 255;      // a node
 constexpr std::size_t longest_interface = 15;  // IFNAMSIZ - 1
 constexpr std::size_t longest_password = 19;   // carp.md 2.1
+constexpr std::size_t shortest_auth_key = 32;
 
 template <class T, class Of>
 concept like = std::same_as<std::remove_const_t<T>, Of>;
@@ -25,12 +26,16 @@ concept number = std::integral<T> && !std::same_as<T, bool>;
 
 void fields(auto& io, like<carp::Settings> auto& s) {
     io(s.vhid, s.interface, s.addresses, s.password, s.advbase, s.advskew, s.preempt, s.preempt_delay, s.peers,
-       s.link_local, s.v6_checksum, s.lease.kind, s.lease.length);
+       s.link_local, s.v6_checksum, s.lease.kind, s.lease.length, s.auth.mode, s.auth.keys, s.auth.legacy_peers,
+       s.interval);
     io.expect(s.interface.size() <= longest_interface);
     io.expect(!s.password.empty() && s.password.size() <= longest_password);
     io.expect(s.preempt_delay >= Duration::zero());
-    io.expect(s.lease.length >= Duration::zero());
+    io.expect(s.lease.length >= Duration::zero() && s.interval >= Duration::zero());
+    io.expect(s.auth.mode == carp::Auth::Mode::off || !s.auth.keys.empty());
+    for (const auto& [id, key] : s.auth.keys) io.expect(id > 0 && key.size() >= shortest_auth_key);
 }
+void fields(auto& io, like<carp::Condition> auto& c) { io(c.configuration, c.healthy, c.backends); }
 void fields(auto& io, like<carp::Counters> auto& c) {
     io(c.sent, c.bow_outs_sent, c.accepted);
     for (auto& count : c.refused) io(count);
@@ -47,6 +52,7 @@ void fields(auto& io, like<Settings> auto& s) {
     io.expect(s.node.size() <= longest_name);
 }
 void fields(auto& io, like<TableReady> auto& t) { io(t.vhid, t.ready, t.always, t.since); }
+void fields(auto& io, like<Condition> auto& c) { io(c.carp); }
 void fields(auto& io, like<Demote> auto& d) { io(d.demotion); }
 void fields(auto& io, like<StepDown> auto& s) { io(s.vhid, s.because); }
 void fields(auto& io, like<StepUp> auto& s) { io(s.vhid); }
@@ -67,7 +73,9 @@ void fields(auto& io, like<StrangerReport> auto& s) {
     for (auto& byte : s.mac) io(byte);
     io(s.last_seen);
 }
-void fields(auto& io, like<PeerReport> auto& p) { io(p.vhid, p.address, p.demotion, p.beat, p.last_heard); }
+void fields(auto& io, like<PeerReport> auto& p) {
+    io(p.vhid, p.address, p.demotion, p.beat, p.last_heard, p.condition, p.other_vips, p.doubt);
+}
 void fields(auto& io, like<Report> auto& r) {
     io(r.vhids, r.strangers, r.peers, r.worker_restarts, r.worst_slip, r.lease_missing);
 }
@@ -81,6 +89,8 @@ void fields(auto&, like<Leave> auto&) {}
 constexpr carp::Role last(carp::Role) { return carp::Role::master; }
 constexpr carp::LinkLocal last(carp::LinkLocal) { return carp::LinkLocal::include; }
 constexpr carp::Lease::Kind last(carp::Lease::Kind) { return carp::Lease::Kind::fixed; }
+constexpr carp::Auth::Mode last(carp::Auth::Mode) { return carp::Auth::Mode::require; }
+constexpr carp::Refusal last(carp::Refusal) { return carp::Refusal::table_full; }
 constexpr carp::V6Checksum last(carp::V6Checksum) { return carp::V6Checksum::pseudo; }
 
 // ---- the two directions ----
@@ -121,6 +131,11 @@ private:
     }
     template <class T>
     void put(const std::vector<T>& all) {
+        out_.count(all.size());
+        for (const auto& one : all) put(one);
+    }
+    template <class K, class V>
+    void put(const std::map<K, V>& all) {
         out_.count(all.size());
         for (const auto& one : all) put(one);
     }
@@ -182,6 +197,15 @@ private:
     void get(std::vector<T>& all) {
         // No reserve(): a count that lies may be as large as the rest of the message, and T is larger than a byte.
         for (std::size_t n = in_.count(); n > 0 && !in_.bad(); --n) get(all.emplace_back());
+    }
+    template <class K, class V>
+    void get(std::map<K, V>& all) {
+        for (std::size_t n = in_.count(); n > 0 && !in_.bad(); --n) {
+            std::pair<K, V> one;
+            get(one);
+            expect(all.empty() || all.rbegin()->first < one.first);
+            all.insert(std::move(one));
+        }
     }
     template <class T>
     requires requires(Reading& io, T& value) { fields(io, value); }

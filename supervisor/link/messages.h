@@ -45,6 +45,11 @@ struct TableReady {
     Instant since{};
     friend bool operator==(const TableReady&, const TableReady&) = default;
 };
+// What our trailers tell the peers beside our claim.
+struct Condition {
+    carp::Condition carp;
+    friend bool operator==(const Condition&, const Condition&) = default;
+};
 // How unwell the worker finds this node.
 struct Demote {
     Demotion demotion = *Demotion::of(0);
@@ -128,6 +133,10 @@ struct PeerReport {
     std::uint8_t demotion = 0;
     Duration beat{};
     Instant last_heard{};
+    // As its trailer tells, if it has one that is valid.
+    std::optional<carp::Condition> condition;
+    bool other_vips = false;             // ours, but with another password or list of vips
+    std::optional<carp::Refusal> doubt;  // heard as plain CARP although it carries a trailer
     friend bool operator==(const PeerReport&, const PeerReport&) = default;
 };
 struct Report {
@@ -155,8 +164,8 @@ struct Leave {
     friend bool operator==(const Leave&, const Leave&) = default;
 };
 
-using Message = std::variant<Settings, TableReady, Demote, StepDown, StepUp, Alive, Say, Reloading, Left, RoleTold,
-                             Report, Happened, Reload, Leave>;
+using Message = std::variant<Settings, TableReady, Condition, Demote, StepDown, StepUp, Alive, Say, Reloading, Left,
+                             RoleTold, Report, Happened, Reload, Leave>;
 
 std::vector<std::uint8_t> encode(const Message&);
 std::optional<Message> decode(std::span<const std::uint8_t>);

@@ -96,5 +96,5 @@ int main(int argc, char** argv) {
     if (withdrawing) return withdraw();
     if (testing) return test(testing, configuration);
     if (!ready_directory(koi::runtime_directory()) || !ready_directory(koi::state_directory())) return 1;
-    return koi::speaker::run({configuration, worker_program(), koi::runtime_directory()});
+    return koi::speaker::run({configuration, worker_program(), koi::runtime_directory(), koi::state_directory()});
 }

@@ -20,14 +20,13 @@ bool has_family(const carp::Settings& settings, Family family) {
 
 }  // namespace
 
-Group::Group(Loop& loop, link::VhidSettings settings, Wire& wire, Notes& notes, Told told,
-             std::uint64_t first_counter)
+Group::Group(Loop& loop, link::VhidSettings settings, Wire& wire, Notes& notes, Told told, carp::Counter& counter)
     : loop_(loop),
       settings_(std::move(settings)),
       wire_(&wire),
       notes_(notes),
       told_(std::move(told)),
-      instance_(settings_.carp, first_counter) {
+      instance_(settings_.carp, counter) {
     timer_ = loop_.at(Instant::max(), Priority::carp, "advert", [this] { due(); });
     Loop::move(timer_, Instant::max());
 }
@@ -66,15 +65,17 @@ void Group::look(bool resume) {
     }
 }
 
-void Group::hear(const carp::Advert& advert, const IpAddress& source) {
-    std::optional<carp::Refusal> why;
-    const auto deeds = instance_.hear(advert, source, loop_.now(), why);
-    if (why) {
-        if (on_refusal) on_refusal(*why, source);
+void Group::hear(const carp::Advert& advert, const carp::Packet& packet) {
+    const auto& source = packet.envelope.source;
+    const auto heard = instance_.hear(advert, packet, loop_.now(), Loop::wall());
+    if (heard.refused) {
+        if (on_refusal) on_refusal(*heard.refused, source);
         return;
     }
-    if (peers_.size() < most_peers || peers_.contains(source)) peers_[source] = {advert, loop_.now()};
-    perform(deeds);
+    if (peers_.size() < most_peers || peers_.contains(source))
+        peers_[source] = {advert, loop_.now(), heard.trailer, heard.doubt, heard.other_vips};
+    if (heard.news != carp::Replay::News::nothing && on_news) on_news(heard.news, source, *heard.trailer);
+    perform(heard.deeds);
 }
 
 void Group::wake() {
@@ -122,7 +123,9 @@ void Group::send(const carp::Send& what) {
     for (int copy = 0; copy < what.copies; ++copy) {
         for (const auto family : {Family::ipv4, Family::ipv6}) {
             if (!has_family(settings_.carp, family) || !wire_->can_speak(family)) continue;
-            const auto done = wire_->send(family, what.advert, settings_.carp);
+            const auto done = wire_->send(family, settings_.carp.peers, [&](const carp::Envelope& way) {
+                return instance_.bytes(what, way, said, Loop::wall());
+            });
             left |= done.has_value();
             if (!done) story = done.error().story;
         }

@@ -24,7 +24,7 @@ public:
         std::function<void(Group&, const std::string& because)> silent;  // adverts cannot be sent
         std::function<void(Group&)> advert_left;  // as master: what it holds may answer until leased_until()
     };
-    Group(Loop&, link::VhidSettings, Wire&, Notes&, Told, std::uint64_t first_counter);
+    Group(Loop&, link::VhidSettings, Wire&, Notes&, Told, carp::Counter&);
 
     Vhid vhid() const { return settings_.carp.vhid; }
     const link::VhidSettings& settings() const { return settings_; }
@@ -38,19 +38,28 @@ public:
     void look(bool resume);
     // Slept past its lease: lets go before anything else is heard or said. Called when the loop has woken.
     void wake();
-    void hear(const carp::Advert&, const IpAddress& source);
+    void hear(const carp::Advert&, const carp::Packet&);
     void refuse(carp::Refusal why) { instance_.refuse(why); }
     void take(const carp::Event&);
     void change(link::VhidSettings);
+    void tell(const carp::Condition& c) { instance_.tell(c); }
     void move_to(Wire& wire) { wire_ = &wire; }
+    void recall(const std::vector<carp::Replay::Line>& lines) {
+        instance_.guard().replay().recall(lines, loop_.now());
+    }
+    std::vector<carp::Replay::Line> heard_counters() const { return instance_.guard().replay().all(); }
 
     struct Peer {
         carp::Advert advert;
         Instant last_heard{};
+        std::optional<carp::Trailer> trailer;
+        std::optional<carp::Refusal> doubt;
+        bool other_vips = false;
     };
     const std::map<IpAddress, Peer>& peers() const { return peers_; }
     Duration take_worst_slip() { return std::exchange(worst_slip_, Duration{}); }
     std::function<void(carp::Refusal, const IpAddress& source)> on_refusal;
+    std::function<void(carp::Replay::News, const IpAddress& source, const carp::Trailer&)> on_news;
 
 private:
     bool can_speak() const;

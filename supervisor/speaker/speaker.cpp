@@ -17,9 +17,11 @@ namespace {
 constexpr Duration worker_grace = 10s;   // without a worker for longer: demoted
 constexpr Duration table_patience = 2s;  // a master whose table is not ready by then is demoted
 constexpr Duration memory_of_failure = 60s;
+constexpr Duration heard_pause = 30s;    // between two writings of what was heard
+constexpr Duration last_writing = 1s;    // a disk may take that long when we end
 constexpr Duration leave_patience = 5s;  // how long the worker may take to let go of the tables
 
-std::uint64_t random_counter() {
+std::uint64_t random_number() {
     std::uint64_t n = 0;
     KOI_CHECK(::getrandom(&n, sizeof n, 0) == sizeof n);
     return n;
@@ -49,6 +51,33 @@ std::string sentence_for(carp::Refusal why, const std::string& who, const std::s
                    "; look for a loop in the network, or another host with "
                    "our address";
         case carp::Refusal::not_a_peer: return who + " speaks for " + group + " but is not among `peers`";
+        case carp::Refusal::no_trailer:
+            return who + " speaks for " + group +
+                   " without our trailer, and one is required of it; give it a Koi with auth_keys, name it in "
+                   "legacy_peers, or find out who it is";
+        case carp::Refusal::unknown_key:
+            return who + " signs for " + group +
+                   " with a key id we have no key for; put that key into auth_keys here before it signs there";
+        case carp::Refusal::wrong_tag:
+            return "an advert from " + who + " for " + group +
+                   " is forged, or was changed on its way, or is signed with another key under the same id";
+        case carp::Refusal::replayed:
+            return "an advert from " + who + " for " + group +
+                   " was heard before, or is older than what was heard: somebody repeats recorded adverts, the "
+                   "network "
+                   "doubles packets, or that host was set back to an earlier state";
+        case carp::Refusal::stale_clock:
+            return who + " is new to us and signs for " + group +
+                   " with a time that is minutes away from our clock; it is a recording, or one of the clocks is "
+                   "wrong";
+        case carp::Refusal::cloned:
+            return who + " speaks for " + group +
+                   " with our own identity: one of the two is a copy of the other; stop koid on the copy and remove "
+                   "its file counter in the state directory";
+        case carp::Refusal::table_full:
+            return who + " is one sender too many for " + group + "; more than " +
+                   std::to_string(carp::Replay::most_senders) + " are not remembered";
+        case carp::Refusal::bad_trailer:
         case carp::Refusal::too_short:
         case carp::Refusal::wrong_version:
         case carp::Refusal::wrong_checksum: break;
@@ -63,7 +92,7 @@ Holder::Term term_of(const Group& g, bool enforced) {
     const auto& us = g.instance().settings();
     if (us.lease.kind == carp::Lease::Kind::off) return {};
     const auto sent = carp::sent_skew(us, g.instance().state().demotion);
-    const Duration lease = carp::lease_length(us, sent), beat = carp::beat(us.advbase, sent);
+    const Duration lease = carp::lease_length(us, sent), beat = carp::beat(us, sent);
     auto lifetime = std::chrono::floor<std::chrono::seconds>(lease);
     if (enforced || lifetime < beat * 3 / 2) lifetime = std::chrono::ceil<std::chrono::seconds>(lease);
     return {g.leased_until(), std::max(lifetime, std::chrono::seconds(1))};
@@ -76,10 +105,12 @@ bool is_neighbourly(carp::Refusal why, bool ours) {
 
 }  // namespace
 
-Speaker::Speaker(Loop& loop, vip::KernelAddresses kernel, Notes notes, const Setup& setup)
+Speaker::Speaker(Loop& loop, vip::KernelAddresses kernel, Notes notes, Memory memory, const Setup& setup)
     : loop_(loop),
       kernel_(std::move(kernel)),
       notes_(std::move(notes)),
+      memory_(std::move(memory)),
+      counter_(memory_.counter()),
       holder_(loop, kernel_, setup.runtime_directory,
               [this](auto level, auto event, auto sentence, const auto& fields) {
                   tell(level, event, sentence, fields);
@@ -114,6 +145,9 @@ void Speaker::heard(const link::Message& message) {
     } else if (const auto* table = std::get_if<link::TableReady>(&message)) {
         tables_.insert_or_assign(table->vhid, *table);
         if (Group* g = group(table->vhid)) hold_if_ready(*g);
+    } else if (const auto* condition = std::get_if<link::Condition>(&message)) {
+        condition_ = condition->carp;
+        for (auto& [vhid, g] : groups_) g->tell(condition_);
     } else if (const auto* demote = std::get_if<link::Demote>(&message)) {
         worker_demotion_ = demote->demotion;
         settle_demotion();
@@ -155,7 +189,7 @@ Wire& Speaker::wire(const std::string& interface) {
         here = std::make_unique<Wire>(
             loop_, interface,
             Wire::Ears{.advert = [this, interface](const auto& advert,
-                                                   const auto& source) { advert_heard(interface, advert, source); },
+                                                   const auto& packet) { advert_heard(interface, advert, packet); },
                        .refusal = [this, interface](auto why, const auto& source,
                                                     auto vhid) { refused(interface, why, source, vhid); }});
     return *here;
@@ -182,11 +216,31 @@ std::unique_ptr<Group> Speaker::make_group(const link::VhidSettings& settings) {
                     });
                 },
             .advert_left = [this](Group& g) { holder_.renew(g.vhid(), term_of(g, holder_.enforces_leases())); }},
-        random_counter());
+        counter_);
+    made->recall(memory_.heard(settings.carp.vhid));
+    made->tell(condition_);
     made->on_refusal = [this, interface, vhid = settings.carp.vhid](auto why, const auto& source) {
-        refused(interface, why, source, vhid.value());
+        refused(interface, why, source, vhid.value(), true);
+    };
+    made->on_news = [this, vhid = settings.carp.vhid](auto news, const auto& source, const auto& trailer) {
+        sender_heard(vhid, news, source, trailer.sender);
     };
     return made;
+}
+
+void Speaker::sender_heard(Vhid vhid, carp::Replay::News news, const IpAddress& source, std::uint64_t sender) {
+    if (!sender_limit_.allows(loop_.now())) return;
+    char id[20];
+    std::snprintf(id, sizeof id, "%016llx", static_cast<unsigned long long>(sender));
+    const std::string who = source.text() + " (sender " + id + ")", group = "vhid " + std::to_string(vhid.value());
+    const log::Fields fields = {{"peer", source.text()}, {"sender", id}, {"vhid", std::to_string(vhid.value())}};
+    if (news == carp::Replay::News::newcomer)
+        return tell(log::Level::notice, "sender", who + " signs adverts for " + group + " with a key of ours",
+                    fields);
+    tell(log::Level::warning, "sender",
+         "an advert from " + who + " for " + group +
+             " came long after it was said: that machine was paused, or somebody held it back",
+         fields);
 }
 
 void Speaker::apply(const link::Settings& settings) {
@@ -310,27 +364,23 @@ Group* Speaker::group(Vhid vhid) {
     return found == groups_.end() ? nullptr : found->second.get();
 }
 
-void Speaker::advert_heard(const std::string& interface, const carp::Advert& advert, const IpAddress& source) {
+void Speaker::advert_heard(const std::string& interface, const carp::Advert& advert, const carp::Packet& packet) {
     Group* g = group(advert.vhid);
     if (!g || g->settings().carp.interface != interface)
-        return refused(interface, carp::Refusal::unknown_vhid, source, advert.vhid.value());
-    g->hear(advert, source);
+        return refused(interface, carp::Refusal::unknown_vhid, packet.envelope.source, advert.vhid.value());
+    g->hear(advert, packet);
 }
 
 void Speaker::refused(const std::string& interface, carp::Refusal why, const IpAddress& source,
-                      std::optional<unsigned> vhid) {
+                      std::optional<unsigned> vhid, bool counted) {
     // Counted where it belongs; what belongs to nobody is counted by everybody who listens on this wire.
     Group* owner = nullptr;
     if (vhid)
         if (const auto number = Vhid::of(*vhid)) owner = group(*number);
     const bool ours = owner != nullptr;
-    if (owner && why == carp::Refusal::wrong_digest)
-        owner = nullptr;  // the instance has counted it already
-    else if (owner && why == carp::Refusal::not_a_peer)
-        owner = nullptr;
-    else if (owner)
+    if (owner && !counted)
         owner->refuse(why);
-    else
+    else if (!owner)
         for (auto& [number, g] : groups_)
             if (g->settings().carp.interface == interface) g->refuse(why);
 
@@ -383,7 +433,24 @@ void Speaker::beat() {
         slip_since_ = loop_.now();
     }
     settle_demotion();
+    remember();
     report();
+}
+
+// Adverts go on whatever the disk does; what it could not take is said once.
+void Speaker::remember() {
+    if (counter_.wants_keeping()) memory_.keep(counter_.reserve());
+    if (loop_.now() - heard_kept_ >= heard_pause) {
+        heard_kept_ = loop_.now();
+        HeardLines all;
+        for (const auto& [vhid, g] : groups_) all[vhid] = g->heard_counters();
+        memory_.keep(all);
+    }
+    const auto trouble = memory_.trouble();
+    if (trouble != memory_trouble_ && !trouble.empty())
+        tell(log::Level::warning, "memory",
+             trouble + "; replays are still refused, but not across a restart of this node", {});
+    memory_trouble_ = trouble;
 }
 
 Demotion Speaker::demotion_of(const Group& g) const {
@@ -452,7 +519,10 @@ void Speaker::report() {
         one.vips = holder_.report(vhid, held_of(g->settings()));
         for (const auto& [address, peer] : g->peers()) {
             const auto claim = carp::claim_of(peer.advert);
-            all.peers.push_back({vhid, address, claim.demotion, claim.beat, peer.last_heard});
+            link::PeerReport told{vhid, address,         claim.demotion, claim.beat, peer.last_heard,
+                                  {},   peer.other_vips, peer.doubt};
+            if (const auto& t = peer.trailer) told.condition = {t->configuration, t->healthy, t->backends};
+            all.peers.push_back(std::move(told));
         }
         all.vhids.push_back(std::move(one));
     }
@@ -462,6 +532,11 @@ void Speaker::report() {
 void Speaker::tell(log::Level level, std::string_view event, std::string_view sentence, const log::Fields& fields) {
     log::note(level, event, sentence, fields);
     worker_.send(link::Happened{static_cast<int>(level), std::string(event), std::string(sentence), fields});
+}
+
+void Speaker::finish() {
+    memory_.keep(counter_.close());
+    memory_.finish(last_writing);
 }
 
 void Speaker::stop() {
@@ -504,9 +579,13 @@ int run(const Setup& setup) {
     std::string problem;
     auto notes = Notes::open(setup.runtime_directory, problem);
     if (!problem.empty()) log::note(log::Level::warning, "start", problem);
-    Speaker speaker(*loop, std::move(*kernel), std::move(notes), setup);
+    auto memory = Memory::open(setup.state_directory, random_number(),
+                               [](const auto& sentence) { log::note(log::Level::warning, "memory", sentence); });
+    Speaker speaker(*loop, std::move(*kernel), std::move(notes), std::move(memory), setup);
     speaker.start();
-    return loop->run();
+    const int code = loop->run();
+    speaker.finish();
+    return code;
 }
 
 }  // namespace koi::speaker

@@ -21,6 +21,7 @@
 #include "supervisor/base/loop.h"
 #include "supervisor/speaker/group.h"
 #include "supervisor/speaker/holder.h"
+#include "supervisor/speaker/memory.h"
 #include "supervisor/speaker/resume.h"
 #include "supervisor/speaker/wire.h"
 #include "supervisor/speaker/worker_process.h"
@@ -31,6 +32,7 @@ struct Setup {
     std::string configuration;  // path of the file; the worker reads it
     std::string worker_program;
     std::string runtime_directory;  // exists and can be written
+    std::string state_directory;
 };
 
 // Runs until a signal; the exit code of koid (0; 78: the configuration cannot be used; 1: something else cannot).
@@ -38,8 +40,9 @@ int run(const Setup&);
 
 class Speaker {
 public:
-    Speaker(Loop&, vip::KernelAddresses, Notes, const Setup&);
+    Speaker(Loop&, vip::KernelAddresses, Notes, Memory, const Setup&);
     void start();
+    void finish();  // after the loop has ended
 
 private:
     // from the worker
@@ -53,10 +56,14 @@ private:
     // from the groups
     void role_changed(Group&, const carp::RoleChanged&);
     void hold_if_ready(Group&);
-    void advert_heard(const std::string& interface, const carp::Advert&, const IpAddress& source);
-    void refused(const std::string& interface, carp::Refusal, const IpAddress& source, std::optional<unsigned> vhid);
+    void advert_heard(const std::string& interface, const carp::Advert&, const carp::Packet&);
+    // counted: the group itself has done it.
+    void refused(const std::string& interface, carp::Refusal, const IpAddress& source, std::optional<unsigned> vhid,
+                 bool counted = false);
+    void sender_heard(Vhid, carp::Replay::News, const IpAddress& source, std::uint64_t sender);
     // by itself
     void beat();
+    void remember();
     void settle_demotion();
     Demotion demotion_of(const Group&) const;
     void report();
@@ -72,6 +79,8 @@ private:
     Loop& loop_;
     vip::KernelAddresses kernel_;
     Notes notes_;
+    Memory memory_;
+    carp::Counter counter_;
     Holder holder_;
     WorkerProcess worker_;
 
@@ -81,12 +90,16 @@ private:
     std::map<std::string, std::unique_ptr<Wire>> wires_;
     std::map<Vhid, std::unique_ptr<Group>> groups_;
     std::map<Vhid, link::TableReady> tables_;
+    carp::Condition condition_;
     Demotion worker_demotion_ = *Demotion::of(0);
     std::optional<Instant> unready_until_;
     Duration worst_slip_{}, last_minute_slip_{};
     Instant slip_since_{};
+    Instant heard_kept_{};
+    std::string memory_trouble_;
     std::map<std::pair<carp::Refusal, bool>, log::RateLimit>
         refusal_limits_;  // by reason, and whether it is no fault
+    log::RateLimit sender_limit_{20, 60s};
     std::string status_;
 
     Watch kernel_watch_, beat_timer_, report_timer_, stop_timer_, look_timer_, silent_timer_;

@@ -68,12 +68,12 @@ std::optional<IpAddress> Wire::own_address(Family family) const {
     return found == own_.end() ? std::nullopt : std::optional(found->second);
 }
 
-Outcome Wire::send(Family family, const carp::Advert& advert, const carp::Settings& settings) {
+Outcome Wire::send(Family family, const std::vector<IpAddress>& peers, const carp::AdvertSocket::Bytes& bytes) {
     const auto ear = open_.find(family);
     const auto source = own_address(family);
     if (ear == open_.end() || !source)
         return Error{"no " + std::string(to_string(family)) + " address on " + interface_};
-    return ear->second.socket.send(advert, settings, *source);
+    return ear->second.socket.send(peers, *source, bytes);
 }
 
 void Wire::hear_what_waits() {
@@ -92,7 +92,7 @@ void Wire::hear(Family family) {
         }
         const auto read = carp::decode(packet.payload, packet.envelope);
         if (const auto* advert = std::get_if<carp::Advert>(&read))
-            ears_.advert(*advert, source);
+            ears_.advert(*advert, packet);
         else
             ears_.refusal(std::get<carp::Refusal>(read), source, vhid);
         // What was heard may have led to a reload of this wire.

@@ -21,7 +21,7 @@ namespace koi::speaker {
 class Wire {
 public:
     struct Ears {
-        std::function<void(const carp::Advert&, const IpAddress& source)> advert;
+        std::function<void(const carp::Advert&, const carp::Packet&)> advert;
         std::function<void(carp::Refusal, const IpAddress& source, std::optional<unsigned> vhid)> refusal;
     };
     Wire(Loop&, std::string interface, Ears);
@@ -39,7 +39,8 @@ public:
     std::optional<IpAddress> own_address(Family) const;
 
     void hear_what_waits();  // without waiting for the loop's turn
-    Outcome send(Family, const carp::Advert&, const carp::Settings&);
+    // To the group, or to each of these peers.
+    Outcome send(Family, const std::vector<IpAddress>& peers, const carp::AdvertSocket::Bytes&);
 
 private:
     struct Ear {

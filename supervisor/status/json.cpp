@@ -211,7 +211,10 @@ private:
                 {"address", p.address.text()},
                 {"demotion", p.demotion},
                 {"beat_seconds", seconds(p.beat)},
-                {"last_heard", time(p.last_heard)}};
+                {"last_heard", time(p.last_heard)},
+                {"authenticated", p.condition.has_value()},
+                {"healthy_backends", p.condition ? Json(p.condition->healthy) : Json()},
+                {"backends", p.condition ? Json(p.condition->backends) : Json()}};
     }
 
     Json one(const link::StrangerReport& s) const {

@@ -38,10 +38,18 @@ Node::Node(std::size_t place, std::string name, const NodeSettings& n)
     own_.v6 = IpAddress::parse(n.v6);
 }
 
-Outgoing Node::start(Instant now, std::uint64_t first_counter) {
+WallTime Node::wall(Instant now) const {
+    constexpr std::uint64_t begin = 1'767'225'600'000'000;  // the year 2026
+    return {begin + static_cast<std::uint64_t>((now.time_since_epoch() + wall_off_).count()), wall_off_ == 0us};
+}
+
+Outgoing Node::start(Instant now, std::uint64_t random) {
     socket_.clear();
     asleep_ = false;
-    instance_ = std::make_unique<carp::Instance>(settings_, first_counter);
+    if (kept_.sender == 0) kept_.sender = random | 1;
+    counter_ = std::make_unique<carp::Counter>(kept_);
+    instance_ = std::make_unique<carp::Instance>(settings_, *counter_);
+    instance_->guard().replay().recall(heard_, own_time(now));
     instance_->own_address(*own_.v4);
     if (own_.v6) instance_->own_address(*own_.v6);
     instance_->take(carp::Demoted{demotion_}, own_time(now));
@@ -63,8 +71,8 @@ Outgoing Node::arrive(const Packet& packet, Instant now) {
         instance_->refuse(*why);
         return {};
     }
-    std::optional<carp::Refusal> why;
-    return perform(instance_->hear(std::get<carp::Advert>(decoded), packet.envelope.source, own_time(now), why), now);
+    const auto& advert = std::get<carp::Advert>(decoded);
+    return perform(instance_->hear(advert, packet, own_time(now), wall(now)).deeds, now);
 }
 
 Outgoing Node::due(Instant now) { return perform(instance_->take(carp::DeadlinePassed{}, own_time(now)), now); }
@@ -104,6 +112,7 @@ Instant Node::deadline() const {
 }
 
 void Node::crash() {
+    if (instance_) heard_ = instance_->guard().replay().all();
     instance_.reset();
     socket_.clear();
     asleep_ = false;
@@ -138,15 +147,18 @@ Outgoing Node::perform(const std::vector<carp::Deed>& deeds, Instant now) {
 
 void Node::say(const carp::Send& send, Instant now, Outgoing& out) {
     static const IpAddress group_v4 = *IpAddress::parse("224.0.0.18"), group_v6 = *IpAddress::parse("ff02::12");
-    const auto bytes = carp::encode(send.advert);
     if (holds()) {
         instance_->advert_left(own_time(now));
         leased_until_ = instance_->leased_until() + lost_;
         note_ = {carp::Role::master, own_time(now)};
     }
     for (int copy = 0; copy < send.copies; ++copy) {
-        out.packets.push_back({{*own_.v4, group_v4, 255}, {bytes.begin(), bytes.end()}});
-        if (own_.v6) out.packets.push_back({{*own_.v6, group_v6, 255}, {bytes.begin(), bytes.end()}});
+        if (counter_->wants_keeping()) kept_ = counter_->reserve();
+        const auto give = [&](const carp::Envelope& way) {
+            out.packets.push_back({way, instance_->bytes(send, way, own_time(now), wall(now))});
+        };
+        give({*own_.v4, group_v4, 255});
+        if (own_.v6) give({*own_.v6, group_v6, 255});
     }
 }
 

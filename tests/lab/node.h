@@ -30,10 +30,7 @@ struct NodeSettings {
     std::string password = "koi-lab";
 };
 
-struct Packet {
-    carp::Envelope envelope;
-    std::vector<std::uint8_t> payload;
-};
+using carp::Packet;
 
 // Deeds, turned into what leaves the machine.
 struct Outgoing {
@@ -66,7 +63,7 @@ public:
     const carp::Instance& instance() const { return *instance_; }
 
     // Every deed of a node gives what leaves it.
-    Outgoing start(Instant now, std::uint64_t first_counter);
+    Outgoing start(Instant now, std::uint64_t random);
     Outgoing arrive(const Packet&, Instant now);  // asleep: kept in the socket, or lost
     Outgoing due(Instant now);
     Outgoing tell(const carp::Event&, Instant now);  // not while it sleeps
@@ -79,9 +76,11 @@ public:
     enum class Sleep { process, machine, guest };
     void sleep(Sleep, Instant now);
     void plug(bool in) { plugged_ = in; }
+    void set_clock(Duration off) { wall_off_ = off; }  // from what it should be
 
 private:
     Instant own_time(Instant now) const { return now - lost_; }
+    WallTime wall(Instant now) const;
     Outgoing perform(const std::vector<carp::Deed>&, Instant now);
     void say(const carp::Send&, Instant now, Outgoing&);
 
@@ -101,6 +100,11 @@ private:
     bool held_ = false, machine_sleeps_ = false;
     Instant leased_until_{};
     speaker::Note note_;
+    // Its disk, and its wall clock, which may be wrong.
+    carp::Counter::Kept kept_;
+    std::unique_ptr<carp::Counter> counter_;
+    std::vector<carp::Replay::Line> heard_;
+    Duration wall_off_{};
     Instant woke_from_pause_ = Instant::min();
     std::deque<Packet> socket_;
 };

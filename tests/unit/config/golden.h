@@ -33,6 +33,7 @@ struct Files {
                     if (path.ends_with("empty.key")) return std::string();
                     if (path.ends_with("long.key")) return std::string(20, 'x');
                     if (path.ends_with("nul.key")) return std::string("ab\0cd", 5);
+                    if (path.ends_with("auth.key") || path.ends_with("auth2.key")) return std::string(44, 'k');
                     return std::string("sesame");
                 },
                 .glob =

@@ -62,7 +62,15 @@ carp::Settings any_carp(Dice& dice) {
             .peers = dice.some([&] { return dice.address(); }),
             .link_local = dice.coin() ? carp::LinkLocal::include : carp::LinkLocal::exclude,
             .v6_checksum = dice.coin() ? carp::V6Checksum::pseudo : carp::V6Checksum::plain,
-            .lease = {static_cast<carp::Lease::Kind>(dice.between(0, 2)), Duration(dice.between(0, 1'000'000'000))}};
+            .lease = {static_cast<carp::Lease::Kind>(dice.between(0, 2)), Duration(dice.between(0, 1'000'000'000))},
+            .auth = {static_cast<carp::Auth::Mode>(dice.between(0, 2)),
+                     {{1, dice.text(32, 64)}, {static_cast<std::uint8_t>(dice.between(2, 255)), dice.text(32, 32)}},
+                     dice.some([&] { return dice.address(); })},
+            .interval = Duration(dice.between(0, 60'000'000))};
+}
+
+carp::Condition any_condition(Dice& dice) {
+    return {dice.any(), static_cast<std::uint16_t>(dice.between(0, 65535)), 7};
 }
 
 VhidReport any_vhid_report(Dice& dice) {
@@ -107,7 +115,12 @@ Report any_report(Dice& dice) {
                                   .address = dice.address(),
                                   .demotion = dice.byte(),
                                   .beat = dice.duration(),
-                                  .last_heard = dice.instant()};
+                                  .last_heard = dice.instant(),
+                                  .condition = dice.perhaps([&] { return any_condition(dice); }),
+                                  .other_vips = dice.coin(),
+                                  .doubt = dice.perhaps([&] {
+                                      return static_cast<carp::Refusal>(dice.between(0, carp::refusals - 1));
+                                  })};
             }),
             .worker_restarts = dice.any(),
             .worst_slip = dice.duration(),
@@ -124,6 +137,7 @@ std::vector<Message> one_of_each(unsigned seed) {
                  }),
                  .demote_link = dice.demotion()},
         TableReady{dice.vhid(), dice.coin(), dice.coin(), dice.instant()},
+        Condition{any_condition(dice)},
         Demote{dice.demotion()},
         StepDown{dice.vhid(), dice.text()},
         StepUp{dice.vhid()},

@@ -110,7 +110,7 @@ inline Status well() {
     s.datapath = "ip_vs";
     s.speaker_known = true;
     s.speaker.vhids = {vhid(51, carp::Role::master, "no advert from 10.0.0.2 for 3.08 s")};
-    s.speaker.peers = {{*Vhid::of(51), ip("10.0.0.2"), 0, 1'390'625us, ago(3h)}};
+    s.speaker.peers = {{*Vhid::of(51), ip("10.0.0.2"), 0, 1'390'625us, ago(3h), carp::Condition{7, 3, 4}, false, {}}};
     s.speaker.worst_slip = 180us;
     s.services = {service("web", tcp("192.0.2.10", 80),
                           {backend("10.0.1.1:8080", 3, 42), backend("10.0.1.2:8080", 1, 14),
@@ -240,7 +240,8 @@ inline Status wide() {
     v.because = "no advert from " + widest + "6666 for 3.08 s, and its claim was the stronger one before that";
     v.vips[1] = {{"interface-15-ch", *Prefix::parse(widest + "7777/128")}, true, false, ago(99min)};
     s.speaker.strangers = {{ip(widest + "7777"), {0x02, 0, 0x5e, 0, 0x53, 0x07}, ago(20s)}};
-    s.speaker.peers = {{*Vhid::of(255), ip(widest + "6666"), 240, 254'992'187us, ago(20s)}};
+    s.speaker.peers = {
+        {*Vhid::of(255), ip(widest + "6666"), 240, 254'992'187us, ago(20s), {}, false, carp::Refusal::unknown_key}};
     std::vector<BackendStatus> backends;
     for (const char* last : {"1111", "2222", "aaaa", "ffff"})
         backends.push_back(backend("[" + widest + last + "]:65535", 65535, 4'000'000'000u));

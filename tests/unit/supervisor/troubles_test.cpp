@@ -71,11 +71,41 @@ TEST(Troubles, AnAddressThatShouldBeHereAndIsNotIsATrouble) {
     EXPECT_TRUE(troubles(one_service(), facts, {}, now).empty());
 }
 
+link::PeerReport a_peer() {
+    link::PeerReport peer;
+    peer.vhid = vhid;
+    peer.address = *IpAddress::parse("10.0.0.2");
+    peer.beat = carp::beat(*carp::Advbase::of(1), *carp::Advskew::of(0));
+    peer.last_heard = now;
+    return peer;
+}
+
+TEST(Troubles, APeerWithAnotherConfigurationOtherVipsOrAnInvalidTrailerIsNamed) {
+    Facts facts;
+    facts.configuration = 5;
+    facts.speaker = link::Report{};
+    facts.speaker->peers = {a_peer()};
+    auto& peer = facts.speaker->peers.front();
+    const auto told = [&](const char* what) {
+        return has(troubles(one_service(), facts, {}, now), what, "10.0.0.2");
+    };
+    EXPECT_FALSE(told("configuration") || told("peer_key") || told("trailer"));
+    peer.condition = carp::Condition{5, 1, 1};
+    EXPECT_FALSE(told("configuration"));
+    peer.condition->configuration = 6;
+    EXPECT_TRUE(told("configuration"));
+    peer.condition->configuration = 0;
+    EXPECT_FALSE(told("configuration")) << "it did not say";
+    peer.other_vips = true;
+    EXPECT_TRUE(told("peer_key"));
+    peer.doubt = carp::Refusal::unknown_key;
+    EXPECT_TRUE(told("trailer"));
+}
+
 TEST(Troubles, APeerWithTheSameClaimIsNamed) {
     Facts facts;
     facts.speaker = link::Report{};
-    facts.speaker->peers = {
-        {vhid, *IpAddress::parse("10.0.0.2"), 0, carp::beat(*carp::Advbase::of(1), *carp::Advskew::of(0)), now}};
+    facts.speaker->peers = {a_peer()};
     EXPECT_TRUE(has(troubles(one_service(), facts, {}, now), "tie", "51"));
     facts.speaker->peers.front().beat += 1s;
     EXPECT_FALSE(has(troubles(one_service(), facts, {}, now), "tie", "51"));

@@ -1,0 +1,68 @@
+#include "carp/replay.h"
+
+#include <algorithm>
+
+namespace koi::carp {
+
+namespace {
+
+constexpr std::uint64_t honest_clock = 300'000'000;  // µs two synchronised clocks may differ
+constexpr Duration idle = 24h;                       // a sender silent for longer may be forgotten
+
+}  // namespace
+
+bool Replay::knows(std::uint64_t sender) const {
+    const auto at = heard_.lower_bound({sender, Family{}});
+    return at != heard_.end() && at->first.first == sender;
+}
+
+bool Replay::has_room(Instant now) const {
+    return heard_.size() < 2 * most_senders ||
+           std::ranges::any_of(heard_, [&](const auto& e) { return now - e.second.heard > idle; });
+}
+
+std::optional<Refusal> Replay::judge(const Trailer& t, std::uint64_t counter, Family family, Instant now,
+                                     WallTime wall) const {
+    const auto known = heard_.find({t.sender, family});
+    if (known != heard_.end()) {
+        if (counter <= known->second.counter) return Refusal::replayed;
+        return std::nullopt;
+    }
+    const auto apart = std::max(counter, wall.us) - std::min(counter, wall.us);
+    if (!knows(t.sender) && t.clock && wall.synchronised && apart > honest_clock) return Refusal::stale_clock;
+    if (!has_room(now)) return Refusal::table_full;
+    return std::nullopt;
+}
+
+Replay::News Replay::remember(const Trailer& t, std::uint64_t counter, Family family, Instant now) {
+    const bool newcomer = !knows(t.sender);
+    const auto known = heard_.find({t.sender, family});
+    News news = newcomer ? News::newcomer : News::nothing;
+    if (known != heard_.end() && known->second.session == t.session && known->second.clock && t.clock) {
+        const Duration ours = now - known->second.heard;
+        const auto theirs = Duration(static_cast<std::int64_t>(counter - known->second.counter));
+        const Duration interval = std::chrono::milliseconds(t.interval_ms);
+        if (ours - theirs > std::max<Duration>(2s, 2 * interval) + ours / 1000) news = News::late;
+    }
+    if (known == heard_.end() && heard_.size() >= 2 * most_senders)
+        heard_.erase(
+            std::ranges::min_element(heard_, {}, [](const auto& e) { return e.second.heard; }));  // an idle one
+    heard_[{t.sender, family}] = {counter, t.session, t.clock, now};
+    return news;
+}
+
+std::vector<Replay::Line> Replay::all() const {
+    std::vector<Line> lines;
+    for (const auto& [key, entry] : heard_) lines.push_back({key.first, key.second, entry.counter});
+    return lines;
+}
+
+void Replay::recall(const std::vector<Line>& lines, Instant now) {
+    for (const auto& line : lines) {
+        if (heard_.size() >= 2 * most_senders) return;
+        auto& entry = heard_[{line.sender, line.family}];
+        if (line.counter > entry.counter) entry = {line.counter, 0, false, now};
+    }
+}
+
+}  // namespace koi::carp

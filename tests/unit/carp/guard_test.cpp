@@ -1,0 +1,182 @@
+#include "carp/guard.h"
+
+#include <gtest/gtest.h>
+
+namespace koi::carp {
+namespace {
+
+IpAddress ip(const char* text) { return *IpAddress::parse(text); }
+
+constexpr std::uint64_t year_2026 = 1'767'225'600'000'000;
+const WallTime wall{year_2026, true};
+const Instant now{100s};
+
+Auth auth(Auth::Mode mode, std::map<std::uint8_t, std::string> keys = {{1, std::string(32, 'a')}}) {
+    return {mode, std::move(keys), {}};
+}
+
+// A node that signs, and whose packets can be kept for later.
+struct Speaker {
+    Guard guard;
+    std::uint64_t sender;
+    std::uint16_t session = 1;
+    const char* from = "10.0.0.1";
+
+    Speaker(const Auth& a, std::uint64_t id) : guard(a, id), sender(id) {}
+    struct Said {
+        Advert advert;
+        Packet packet;
+    };
+    Said say(std::uint64_t k, bool clock = true, Instant at = now) const {
+        Advert a;
+        a.vhid = *Vhid::of(51);
+        a.counter = k;
+        Trailer t;
+        t.clock = clock;
+        t.session = session;
+        t.sender = sender;
+        const Envelope way{ip(from), ip("224.0.0.18"), 255};
+        return {a, {way, guard.sign(encode(a), t, way, at)}};
+    }
+};
+
+std::string heard(Guard& g, const Speaker::Said& s, Instant at = now, WallTime w = wall) {
+    const auto v = g.check(s.packet.payload, s.advert, s.packet.envelope, at, w);
+    if (v.refused) return std::string(to_string(*v.refused));
+    if (v.doubt) return "plain, " + std::string(to_string(*v.doubt));
+    if (!v.trailer) return "plain";
+    return v.news == Replay::News::newcomer ? "new" : v.news == Replay::News::late ? "late" : "heard";
+}
+
+Speaker::Said without_trailer(Speaker::Said s) {
+    s.packet.payload.resize(advert_size);
+    return s;
+}
+
+constexpr auto require = Auth::Mode::require, prefer = Auth::Mode::prefer;
+
+TEST(Guard, OnlyGrowthIsHeard) {
+    Guard g(auth(require), 2);
+    const Speaker s(auth(require), 1);
+    const auto first = s.say(year_2026), second = s.say(year_2026 + 1'000'000);
+    EXPECT_EQ(heard(g, first), "new");
+    EXPECT_EQ(heard(g, first), "replayed");
+    EXPECT_EQ(heard(g, second, now + 1s), "heard");
+    EXPECT_EQ(heard(g, first, now + 1s), "replayed");
+}
+
+TEST(Guard, WhatWasHeardSurvivesARestart) {
+    Guard before(auth(require), 2);
+    const Speaker s(auth(require), 1);
+    const auto said = s.say(year_2026);
+    EXPECT_EQ(heard(before, said), "new");
+    Guard after(auth(require), 2);
+    after.replay().recall(before.replay().all(), Instant{});
+    EXPECT_EQ(heard(after, said), "replayed");
+    EXPECT_EQ(heard(after, s.say(year_2026 + 1)), "heard");
+}
+
+TEST(Guard, AnOldRecordingOfANodeWeNeverHeardIsStaleWhereClocksTell) {
+    const Speaker s(auth(require), 1);
+    const auto old = s.say(year_2026 - 3'600'000'000);
+    Guard with(auth(require), 2), without(auth(require), 2);
+    EXPECT_EQ(heard(with, old), "stale_clock");
+    EXPECT_EQ(heard(without, old, now, {year_2026, false}), "new") << "nobody here knows the time";
+    EXPECT_EQ(heard(with, s.say(year_2026 - 3'600'000'000, false)), "new") << "nor there";
+}
+
+TEST(Guard, WhatWasHeldBackIsHeardAndSaid) {
+    Guard g(auth(require), 2);
+    const Speaker s(auth(require), 1);
+    EXPECT_EQ(heard(g, s.say(year_2026)), "new");
+    EXPECT_EQ(heard(g, s.say(year_2026 + 1'000'000), now + 30s), "late");
+}
+
+TEST(Guard, KeysOverlapWhileTheyAreRotated) {
+    const std::string a(32, 'a'), b(32, 'b');
+    Guard both(auth(require, {{1, a}, {2, b}}), 3);
+    const Speaker old(auth(require, {{1, a}}), 1), fresh(auth(require, {{1, a}, {2, b}}), 2);
+    EXPECT_EQ(heard(both, old.say(year_2026)), "new");
+    EXPECT_EQ(heard(both, fresh.say(year_2026)), "new") << "the highest id signs";
+    Guard not_yet(auth(require, {{1, a}}), 4);
+    EXPECT_EQ(heard(not_yet, fresh.say(year_2026)), "unknown_key");
+    Guard other(auth(require, {{1, b}}), 5);
+    EXPECT_EQ(heard(other, old.say(year_2026)), "wrong_tag");
+}
+
+TEST(Guard, ARotationKeepsWhatWasHeard) {
+    Guard g(auth(require), 3);
+    const Speaker s(auth(require), 1);
+    const auto said = s.say(year_2026);
+    EXPECT_EQ(heard(g, said), "new");
+    g.change(auth(require, {{1, std::string(32, 'a')}, {2, std::string(32, 'b')}}), now);
+    EXPECT_EQ(heard(g, said), "replayed");
+}
+
+TEST(Guard, AKeyThatAReloadBroughtSignsAfterAMinute) {
+    const auto old = auth(require), both = auth(require, {{1, std::string(32, 'a')}, {2, std::string(32, 'b')}});
+    Speaker s(old, 1);
+    s.guard.change(both, now);
+    Guard not_reloaded(old, 2), reloaded(both, 2);
+    EXPECT_EQ(heard(not_reloaded, s.say(year_2026, true, now + 59s)), "new");
+    EXPECT_EQ(heard(not_reloaded, s.say(year_2026 + 1, true, now + 60s)), "unknown_key");
+    EXPECT_EQ(heard(reloaded, s.say(year_2026 + 2, true, now + 60s)), "new");
+    s.guard.change(auth(require, {{2, std::string(32, 'b')}}), now + 10s);
+    EXPECT_EQ(heard(reloaded, s.say(year_2026 + 3, true, now + 11s)), "heard") << "the old one is gone";
+}
+
+TEST(Guard, AnotherHostWithOurIdentityIsACloneAndAForgeryOfItIsNot) {
+    Guard g(auth(require), 1);
+    EXPECT_EQ(heard(g, Speaker(auth(require), 1).say(year_2026)), "cloned");
+    EXPECT_EQ(heard(g, Speaker(auth(require, {{1, std::string(32, 'b')}}), 1).say(year_2026)), "wrong_tag");
+}
+
+TEST(Guard, PreferHearsPlainAdvertsButNotOfAnAddressThatSigned) {
+    Guard g(auth(prefer), 2);
+    const Speaker s(auth(require), 1);
+    EXPECT_EQ(heard(g, without_trailer(s.say(year_2026))), "plain");
+    EXPECT_EQ(heard(g, s.say(year_2026)), "new");
+    EXPECT_EQ(heard(g, without_trailer(s.say(year_2026 + 1)), now + 1s), "no_trailer");
+    EXPECT_EQ(heard(g, s.say(year_2026), now + 1s), "replayed") << "what was ours is no plain advert";
+    EXPECT_EQ(heard(g, without_trailer(s.say(year_2026 + 2)), now + 25h), "plain") << "a day later";
+}
+
+TEST(Guard, PreferNamesWhatItCannotRead) {
+    Guard g(auth(prefer), 2);
+    const Speaker s(auth(require, {{1, std::string(32, 'b')}}), 1);
+    EXPECT_EQ(heard(g, s.say(year_2026)), "plain, wrong_tag");
+}
+
+TEST(Guard, LegacyPeersAloneMaySpeakWithout) {
+    auto a = auth(prefer);
+    a.legacy_peers = {ip("10.0.0.9")};
+    Guard g(a, 2);
+    Speaker s(auth(require), 1);
+    EXPECT_EQ(heard(g, without_trailer(s.say(year_2026))), "no_trailer");
+    s.from = "10.0.0.9";
+    EXPECT_EQ(heard(g, without_trailer(s.say(year_2026))), "plain");
+    EXPECT_EQ(heard(g, s.say(year_2026)), "new");
+    EXPECT_EQ(heard(g, without_trailer(s.say(year_2026))), "plain") << "it is not pinned";
+}
+
+TEST(Guard, RequireAndOff) {
+    Guard strict(auth(require), 2), lax(auth(Auth::Mode::off), 2);
+    const Speaker s(auth(require), 1);
+    EXPECT_EQ(heard(strict, without_trailer(s.say(year_2026))), "no_trailer");
+    EXPECT_EQ(heard(lax, s.say(year_2026)), "plain");
+    EXPECT_FALSE(lax.signs());
+}
+
+TEST(Guard, ManySendersFillTheTableAndAnIdleOneMakesRoom) {
+    Guard g(auth(require), 999);
+    for (std::uint64_t id = 1; id <= 2 * Replay::most_senders; ++id)
+        EXPECT_EQ(heard(g, Speaker(auth(require), id).say(year_2026)), "new");
+    const Speaker late(auth(require), 500);
+    EXPECT_EQ(heard(g, late.say(year_2026)), "table_full");
+    EXPECT_EQ(heard(g, Speaker(auth(require), 7).say(year_2026 + 1)), "heard");
+    EXPECT_EQ(heard(g, late.say(year_2026, false), now + 25h), "new");
+    EXPECT_EQ(g.replay().all().size(), 2 * Replay::most_senders);
+}
+
+}  // namespace
+}  // namespace koi::carp
