@@ -17,8 +17,9 @@ namespace {
 constexpr Duration worker_grace = 10s;   // without a worker for longer: demoted
 constexpr Duration table_patience = 2s;  // a master whose table is not ready by then is demoted
 constexpr Duration memory_of_failure = 60s;
-constexpr Duration heard_pause = 30s;    // between two writings of what was heard
-constexpr Duration last_writing = 1s;    // a disk may take that long when we end
+constexpr Duration heard_pause = 30s;  // between two writings of what was heard
+constexpr Duration last_writing = 1s;  // a disk may take that long when we end
+constexpr Duration standby_memory = 3s;
 constexpr Duration leave_patience = 5s;  // how long the worker may take to let go of the tables
 
 std::uint64_t random_number() {
@@ -98,6 +99,14 @@ Holder::Term term_of(const Group& g, bool enforced) {
     return {g.leased_until(), std::max(lifetime, std::chrono::seconds(1))};
 }
 
+link::PeerReport report_of(Vhid vhid, const IpAddress& address, const Group::Peer& peer, bool standby) {
+    const auto claim = carp::claim_of(peer.advert);
+    link::PeerReport out{vhid, address,         claim.demotion, claim.beat, peer.last_heard,
+                         {},   peer.other_vips, peer.doubt,     standby};
+    if (const auto& t = peer.trailer) out.condition = {t->configuration, t->healthy, t->backends};
+    return out;
+}
+
 // Other groups on the same wire are no fault: that they are there is said, and not each minute.
 bool is_neighbourly(carp::Refusal why, bool ours) {
     return why == carp::Refusal::unknown_vhid || (why == carp::Refusal::vrrp && !ours);
@@ -144,7 +153,10 @@ void Speaker::heard(const link::Message& message) {
         apply(*settings);
     } else if (const auto* table = std::get_if<link::TableReady>(&message)) {
         tables_.insert_or_assign(table->vhid, *table);
-        if (Group* g = group(table->vhid)) hold_if_ready(*g);
+        if (Group* g = group(table->vhid)) {
+            hold_if_ready(*g);
+            tell_if_prepared(*g);
+        }
     } else if (const auto* condition = std::get_if<link::Condition>(&message)) {
         condition_ = condition->carp;
         for (auto& [vhid, g] : groups_) g->tell(condition_);
@@ -215,7 +227,8 @@ std::unique_ptr<Group> Speaker::make_group(const link::VhidSettings& settings) {
                         Loop::move(look_timer_, loop_.now() + 1s);
                     });
                 },
-            .advert_left = [this](Group& g) { holder_.renew(g.vhid(), term_of(g, holder_.enforces_leases())); }},
+            .leased = [this](Group& g) { holder_.renew(g.vhid(), term_of(g, holder_.enforces_leases())); },
+            .prepare = [this](Group& g, bool wanted) { prepare(g, wanted); }},
         counter_);
     made->recall(memory_.heard(settings.carp.vhid));
     made->tell(condition_);
@@ -252,7 +265,7 @@ void Speaker::apply(const link::Settings& settings) {
             ++it;
             continue;
         }
-        it->second->take(carp::Stopped{});
+        it->second->take(carp::Stopped{.at_once = true});
         notes_.forget(it->first);
         tables_.erase(it->first);
         it = groups_.erase(it);
@@ -291,14 +304,13 @@ void Speaker::apply(const link::Settings& settings) {
 }
 
 void Speaker::brief_worker() {
-    for (const auto& [vhid, g] : groups_)
-        worker_.send(link::RoleTold{vhid, g->role(), g->instance().state().since, g->because()});
+    for (const auto& [vhid, g] : groups_) worker_.send(told(*g));
     if (settled_once_) report();
-    if (stopping_) worker_.send(link::Leave{});
+    if (stopping_ && is_free()) worker_.send(link::Leave{});
 }
 
 void Speaker::worker_gone(const std::string& because) {
-    if (stopping_) return loop_.stop(0);
+    if (stopping_) return leave_when_free();
     log::note(log::Level::error, "worker", because + "; adverts and forwarding go on, starting it again");
 }
 
@@ -406,10 +418,36 @@ void Speaker::role_changed(Group& g, const carp::RoleChanged& change) {
           {"old", std::string(to_string(change.from))},
           {"new", std::string(to_string(change.to))},
           {"reason", change.because}});
-    if (stopping_) return;  // what the worker hears next is that it shall let go of everything
-    worker_.send(link::RoleTold{vhid, change.to, g.instance().state().since, change.because});
+    if (stopping_) return leave_when_free();
+    // What was prepared is there, whatever role it was told for.
+    const auto table = tables_.find(vhid);
+    const bool prepared = table != tables_.end() && table->second.ready && table->second.prepared;
+    if (change.to == carp::Role::master && prepared) table->second.since = g.instance().state().since;
+    worker_.send(link::RoleTold{vhid, change.to, g.instance().state().since, change.because, false});
     if (change.to == carp::Role::master) hold_if_ready(g);
     report_soon();
+}
+
+link::RoleTold Speaker::told(const Group& g) {
+    const auto& state = g.instance().state();
+    const bool prepares = state.role == carp::Role::backup && !state.asking.empty();
+    return {g.vhid(), state.role, state.since, g.because(), prepares};
+}
+
+// A backup wants to lead: its tables first.
+void Speaker::prepare(Group& g, bool wanted) {
+    worker_.send(told(g));
+    const auto table = tables_.find(g.vhid());
+    if (table == tables_.end()) return;
+    table->second.prepared = false;  // until it is told anew
+    if (wanted) tell_if_prepared(g);
+}
+
+void Speaker::tell_if_prepared(Group& g) {
+    const auto table = tables_.find(g.vhid());
+    if (table == tables_.end() || g.instance().state().asking.empty()) return;
+    const auto& about = table->second;
+    g.take(carp::Prepared{about.ready && (about.always || about.prepared)});
 }
 
 void Speaker::hold_if_ready(Group& g) {
@@ -517,13 +555,11 @@ void Speaker::report() {
         if (leases && state.role == carp::Role::master) one.leased_until = g->leased_until();
         one.counters = g->instance().counters();
         one.vips = holder_.report(vhid, held_of(g->settings()));
-        for (const auto& [address, peer] : g->peers()) {
-            const auto claim = carp::claim_of(peer.advert);
-            link::PeerReport told{vhid, address,         claim.demotion, claim.beat, peer.last_heard,
-                                  {},   peer.other_vips, peer.doubt};
-            if (const auto& t = peer.trailer) told.condition = {t->configuration, t->healthy, t->backends};
-            all.peers.push_back(std::move(told));
-        }
+        for (const auto& [address, peer] : g->peers()) all.peers.push_back(report_of(vhid, address, peer, false));
+        if (state.role == carp::Role::master)
+            for (const auto& [address, peer] : g->standbys())
+                if (loop_.now() - peer.last_heard < standby_memory)
+                    all.peers.push_back(report_of(vhid, address, peer, true));
         all.vhids.push_back(std::move(one));
     }
     worker_.send(all);
@@ -543,10 +579,18 @@ void Speaker::stop() {
     if (stopping_) return loop_.stop(0);  // asked twice: at once
     stopping_ = true;
     sd_notify(0, "STOPPING=1\nSTATUS=letting go of everything");
-    for (auto& [vhid, g] : groups_) {
-        g->take(carp::Stopped{});
-        notes_.forget(vhid);
-    }
+    for (auto& [vhid, g] : groups_) g->take(carp::Stopped{});
+    leave_when_free();
+}
+
+bool Speaker::is_free() const {
+    return std::ranges::none_of(groups_, [](const auto& g) { return g.second->role() == carp::Role::master; });
+}
+
+// Until a successor has taken over, a master goes on serving.
+void Speaker::leave_when_free() {
+    if (!is_free() || stop_timer_) return;
+    for (auto& [vhid, g] : groups_) notes_.forget(vhid);
     if (!worker_.runs()) return loop_.stop(0);
     worker_.expect_end();
     worker_.send(link::Leave{});

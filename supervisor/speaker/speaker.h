@@ -56,6 +56,9 @@ private:
     // from the groups
     void role_changed(Group&, const carp::RoleChanged&);
     void hold_if_ready(Group&);
+    void prepare(Group&, bool wanted);
+    void tell_if_prepared(Group&);
+    static link::RoleTold told(const Group&);
     void advert_heard(const std::string& interface, const carp::Advert&, const carp::Packet&);
     // counted: the group itself has done it.
     void refused(const std::string& interface, carp::Refusal, const IpAddress& source, std::optional<unsigned> vhid,
@@ -69,6 +72,8 @@ private:
     void report();
     void report_soon();
     void stop();
+    bool is_free() const;  // leads nowhere
+    void leave_when_free();
     void tell(log::Level, std::string_view event, std::string_view sentence, const log::Fields&);
 
     Group* group(Vhid);

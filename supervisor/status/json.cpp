@@ -212,6 +212,7 @@ private:
                 {"demotion", p.demotion},
                 {"beat_seconds", seconds(p.beat)},
                 {"last_heard", time(p.last_heard)},
+                {"standby", p.standby},
                 {"authenticated", p.condition.has_value()},
                 {"healthy_backends", p.condition ? Json(p.condition->healthy) : Json()},
                 {"backends", p.condition ? Json(p.condition->backends) : Json()}};

@@ -120,7 +120,8 @@ Report any_report(Dice& dice) {
                                   .other_vips = dice.coin(),
                                   .doubt = dice.perhaps([&] {
                                       return static_cast<carp::Refusal>(dice.between(0, carp::refusals - 1));
-                                  })};
+                                  }),
+                                  .standby = dice.coin()};
             }),
             .worker_restarts = dice.any(),
             .worst_slip = dice.duration(),
@@ -136,7 +137,7 @@ std::vector<Message> one_of_each(unsigned seed) {
                      return VhidSettings{any_carp(dice), dice.some([&] { return dice.prefix(); })};
                  }),
                  .demote_link = dice.demotion()},
-        TableReady{dice.vhid(), dice.coin(), dice.coin(), dice.instant()},
+        TableReady{dice.vhid(), dice.coin(), dice.coin(), dice.instant(), dice.coin()},
         Condition{any_condition(dice)},
         Demote{dice.demotion()},
         StepDown{dice.vhid(), dice.text()},
@@ -145,7 +146,7 @@ std::vector<Message> one_of_each(unsigned seed) {
         Say{dice.coin(), dice.text()},
         Reloading{dice.coin()},
         Left{},
-        RoleTold{dice.vhid(), static_cast<carp::Role>(dice.between(0, 2)), dice.instant(), dice.text()},
+        RoleTold{dice.vhid(), static_cast<carp::Role>(dice.between(0, 2)), dice.instant(), dice.text(), dice.coin()},
         any_report(dice),
         Happened{static_cast<int>(dice.between(0, 7)), dice.text(), dice.text(),
                  dice.some([&] { return std::pair(dice.text(), dice.text()); })},
