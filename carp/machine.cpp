@@ -66,8 +66,8 @@ struct Turn {
     // shorter one ends at `end` or where the old one would have ended, whichever comes first.
     void wait_until(Instant end) { wait_from(std::max(next.counts_from, std::min(next.deadline, end) - wait())); }
 
-    void become(Role role, std::string because) {
-        actions.emplace_back(RoleChanged{next.role, role, std::move(because)});
+    void become(Role role, std::string because, Duration silence = {}) {
+        actions.emplace_back(RoleChanged{next.role, role, std::move(because), silence});
         next.role = role;
         next.since = now;
         next.bow_out_pending = false;
@@ -106,9 +106,9 @@ struct Turn {
         if (!next.leaving.empty()) next.deadline = now + leave_pause;
     }
     // The first advert leaves before anything else is done: peers stop waiting the sooner.
-    void lead(std::string because) {
+    void lead(std::string because, Duration silence = {}) {
         actions.emplace_back(SendAdvert{});
-        become(Role::master, std::move(because));
+        become(Role::master, std::move(because), silence);
         follow_nobody();
         wait_from(now);
     }
@@ -301,8 +301,10 @@ void patience_ended(Turn& t) {
         return;
     }
     if (left) return t.lead(t.next.master->text() + " left");  // 7
-    const std::string silence = " for " + seconds(t.now - std::max(t.next.since, t.next.last_heard));
-    t.lead(t.next.master ? "no advert from " + t.next.master->text() + silence : "no master was heard" + silence);
+    const Duration silence = t.now - std::max(t.next.since, t.next.last_heard);
+    const std::string lasted = " for " + seconds(silence);
+    if (t.next.master) return t.lead("no advert from " + t.next.master->text() + lasted, silence);
+    t.lead("no master was heard" + lasted);
 }
 
 // ---- Events -------------------------------------------------------------------------------------

@@ -165,7 +165,9 @@ struct Prepare {
 struct RoleChanged {
     Role from, to;
     std::string because;
-};  // a sentence part: "no advert from 10.0.0.2 for 3.08 s"
+    // A takeover that nobody planned: for how long the master before had said nothing. 0: any other change.
+    Duration silence{};
+};  // because: a sentence part, as "no advert from 10.0.0.2 for 3.08 s"
 struct AnnounceAgain {
     std::string because;
 };  // rule 4: tell the neighbours again where the addresses are

@@ -65,7 +65,8 @@ void fields(auto& io, like<RoleTold> auto& r) { io(r.vhid, r.role, r.since, r.be
 void fields(auto& io, like<VipReport> auto& v) { io(v.held, v.desired, v.present, v.since); }
 void fields(auto& io, like<VhidReport> auto& v) {
     io(v.vhid, v.interface, v.link_works, v.role, v.since, v.because, v.demotion, v.stepped_down, v.own_address,
-       v.master, v.master_demotion, v.master_beat, v.last_heard, v.leased_until, v.counters, v.vips);
+       v.master, v.master_demotion, v.master_beat, v.last_heard, v.leased_until, v.counters, v.unplanned_takeovers,
+       v.last_silence, v.vips);
     io.expect(v.interface.size() <= longest_interface);
 }
 void fields(auto& io, like<StrangerReport> auto& s) {

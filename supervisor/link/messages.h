@@ -120,6 +120,8 @@ struct VhidReport {
     Instant last_heard{};    // epoch: never
     Instant leased_until{};  // epoch: nothing is leased here now
     carp::Counters counters;
+    std::uint64_t unplanned_takeovers = 0;  // because a master fell silent
+    Duration last_silence{};                // from its last advert until our addresses answered
     std::vector<VipReport> vips;
     friend bool operator==(const VhidReport&, const VhidReport&) = default;
 };

@@ -92,7 +92,11 @@ void Group::change(link::VhidSettings settings) {
 }
 
 void Group::due() {
-    worst_slip_ = std::max(worst_slip_, loop_.now() - instance_.deadline());
+    const Duration slip = loop_.now() - instance_.deadline();
+    worst_slip_ = std::max(worst_slip_, slip);
+    const auto& us = settings_.carp;
+    const auto sent = carp::sent_skew(us, instance_.state().demotion);
+    if (role() == carp::Role::master && slip > carp::least_patience(us, sent) / 2) told_.slipped(*this, slip);
     // An advert that has arrived counts before a patience that has ended: the loop does not promise their order.
     wire_->hear_what_waits();
     if (loop_.now() < instance_.deadline()) return arm();

@@ -86,6 +86,8 @@ std::string sentence_for(carp::Refusal why, const std::string& who, const std::s
     return "a packet from " + who + " on " + interface + " is no advert: " + std::string(to_string(why));
 }
 
+std::string milliseconds(Duration d) { return std::to_string((d + 500us) / 1ms) + " ms"; }
+
 // How long the vips may answer and stay after the last advert. The kernel counts lifetimes in whole seconds. Where
 // the packet filter ends the lease on time the address only has to go some time after it. Where it does not, the
 // lifetime is the lease: rounded down, so that it ends in time, unless that would not outlast the next advert.
@@ -140,6 +142,8 @@ void Speaker::start() {
     beat_timer_ = loop_.at(loop_.now() + 1s, Priority::facts, "beat", [this] { beat(); });
     report_timer_ = loop_.at(Instant::max(), Priority::idle, "report", [this] { report(); });
     Loop::move(report_timer_, Instant::max());
+    settle_timer_ = loop_.at(Instant::max(), Priority::carp, "settle", [this] { settle_demotion(); });
+    Loop::move(settle_timer_, Instant::max());
     look_timer_ = loop_.at(Instant::max(), Priority::address, "look", [this] { look(false); });
     Loop::move(look_timer_, Instant::max());
     loop_.answer_watchdog();
@@ -228,6 +232,7 @@ std::unique_ptr<Group> Speaker::make_group(const link::VhidSettings& settings) {
                     });
                 },
             .leased = [this](Group& g) { holder_.renew(g.vhid(), term_of(g, holder_.enforces_leases())); },
+            .slipped = [this](Group& g, Duration slip) { slipped(g, slip); },
             .prepare = [this](Group& g, bool wanted) { prepare(g, wanted); }},
         counter_);
     made->recall(memory_.heard(settings.carp.vhid));
@@ -411,6 +416,8 @@ void Speaker::refused(const std::string& interface, carp::Refusal why, const IpA
 void Speaker::role_changed(Group& g, const carp::RoleChanged& change) {
     const Vhid vhid = g.vhid();
     if (change.from == carp::Role::master) holder_.let_go(vhid);
+    silences_.erase(vhid);
+    if (change.silence > 0us) silences_[vhid] = loop_.now() - change.silence;
     tell(log::Level::notice, "role",
          "vhid " + std::to_string(vhid.value()) + " is " + std::string(to_string(change.to)) +
              " now: " + change.because,
@@ -428,10 +435,40 @@ void Speaker::role_changed(Group& g, const carp::RoleChanged& change) {
     report_soon();
 }
 
+// This machine cannot be relied on to speak in time. The demotion makes a peer relieve it, by agreement where there is
+// one; without a peer it changes nothing.
+void Speaker::slipped(Group& g, Duration slip) {
+    const bool news = !slipped_until_ || loop_.now() >= *slipped_until_;
+    slipped_until_ = loop_.now() + memory_of_failure;
+    if (news)
+        tell(log::Level::warning, "slip",
+             "an advert of vhid " + std::to_string(g.vhid().value()) + " was late by " + milliseconds(slip) +
+                 ", more than half of what peers wait for: this machine is too busy, or was stopped; demoted for a "
+                 "minute so that a peer leads",
+             {{"vhid", std::to_string(g.vhid().value())}, {"late_us", std::to_string(slip.count())}});
+    // Not in the middle of the group's own turn.
+    Loop::move(settle_timer_, loop_.now());
+}
+
 link::RoleTold Speaker::told(const Group& g) {
     const auto& state = g.instance().state();
     const bool prepares = state.role == carp::Role::backup && !state.asking.empty();
     return {g.vhid(), state.role, state.since, g.because(), prepares};
+}
+
+// How long nobody may have answered, as far as this node can know: from the last word of the master before to now.
+void Speaker::note_takeover(Group& g) {
+    const auto found = silences_.find(g.vhid());
+    if (found == silences_.end()) return;
+    const auto since = found->second;
+    silences_.erase(found);
+    const Duration dark = Loop::clock() - since;
+    takeovers_[g.vhid()].last_silence = dark;
+    ++takeovers_[g.vhid()].unplanned;
+    tell(log::Level::notice, "takeover",
+         "vhid " + std::to_string(g.vhid().value()) + ": our addresses answer " + milliseconds(dark) +
+             " after the last advert of the master before; it answered for a part of that",
+         {{"vhid", std::to_string(g.vhid().value())}, {"silence_us", std::to_string(dark.count())}});
 }
 
 // A backup wants to lead: its tables first.
@@ -456,7 +493,10 @@ void Speaker::hold_if_ready(Group& g) {
     if (table == tables_.end()) return;
     const auto& told = table->second;
     const bool ready = told.ready && (told.always || told.since == g.instance().state().since);
-    if (ready) holder_.want(g.vhid(), held_of(g.settings()), term_of(g, holder_.enforces_leases()));
+    if (ready) {
+        holder_.want(g.vhid(), held_of(g.settings()), term_of(g, holder_.enforces_leases()));
+        note_takeover(g);
+    }
     report_soon();
 }
 
@@ -498,6 +538,7 @@ Demotion Speaker::demotion_of(const Group& g) const {
         if (!w->works() && interface != g.settings().carp.interface) sum += settings_.demote_link.value();
     if (const auto missing = worker_.missing_since(); missing && now - *missing > worker_grace) sum += Demotion::max;
     if (unready_until_ && now < *unready_until_) sum += Demotion::max;
+    if (slipped_until_ && now < *slipped_until_) sum += Demotion::max;
     if (holder_.failed_lately(now)) sum += Demotion::max;
     return *Demotion::of(std::min<int>(sum, Demotion::max));
 }
@@ -554,6 +595,10 @@ void Speaker::report() {
         const bool leases = g->settings().carp.lease.kind != carp::Lease::Kind::off;
         if (leases && state.role == carp::Role::master) one.leased_until = g->leased_until();
         one.counters = g->instance().counters();
+        if (const auto taken = takeovers_.find(vhid); taken != takeovers_.end()) {
+            one.unplanned_takeovers = taken->second.unplanned;
+            one.last_silence = taken->second.last_silence;
+        }
         one.vips = holder_.report(vhid, held_of(g->settings()));
         for (const auto& [address, peer] : g->peers()) all.peers.push_back(report_of(vhid, address, peer, false));
         if (state.role == carp::Role::master)

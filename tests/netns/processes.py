@@ -78,6 +78,9 @@ class Process:
             raise Failed(f"{self.name} on {self.host.name} ended with {self.popen.returncode} and never said '{text}'")
 
 
+AUTH_KEY = "koi-lab-" * 5  # of the trailer; every node has the same unless a story says otherwise
+
+
 class Koid(Process):
     """koid on a host, in a folder of its own, with somebody listening to what it tells its service manager."""
 
@@ -89,6 +92,10 @@ class Koid(Process):
         self.socket = self.folder / "run" / "koi.sock"
         self.key_file.touch(mode=0o600)
         self.key_file.write_text(key)
+        self.auth_key = self.folder / "auth.key"  # {dir}/auth.key, of the trailer
+        if not self.auth_key.exists():
+            self.auth_key.touch(mode=0o600)
+            self.auth_key.write_text(AUTH_KEY)
         self.node_name = host.name
         self.write_config(config)
         self.notices = []  # (seconds since start, {"READY": "1", "STATUS": "…"})

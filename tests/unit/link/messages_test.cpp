@@ -93,6 +93,8 @@ VhidReport any_vhid_report(Dice& dice) {
                               .accepted = dice.any(),
                               .refused = {},
                               .became_master = dice.any()},
+                 .unplanned_takeovers = dice.any(),
+                 .last_silence = dice.duration(),
                  .vips = dice.some([&] {
                      return VipReport{.held = {.interface = dice.text(0, 15), .prefix = dice.prefix()},
                                       .desired = dice.coin(),
