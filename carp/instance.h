@@ -80,7 +80,10 @@ public:
     // Leads, and has said nothing for too long. Whatever is taken or heard next is preceded by rule 12; a driver asks
     // this right before it sends something a master says.
     std::vector<Deed> wake(Instant now);  // rule 12, if it is due
-    bool overslept(Instant now) const { return state_.role == Role::master && now > leased_until(); }
+    bool overslept(Instant now) const {
+        const Duration grace_of_go = state_.handing_to != 0 ? 50ms : 0ms;  // its end is the machine's to judge
+        return state_.role == Role::master && now > leased_until() + grace_of_go;
+    }
 
     // The source address of our adverts in this family (the interface's first, vips excluded). May change, may go.
     void own_address(const IpAddress& a) { (a.is_v4() ? own_.v4 : own_.v6) = a; }

@@ -65,11 +65,31 @@ void Holder::adopt(const std::map<Vhid, std::set<vip::Held>>& kept) {
 
 void Holder::want(Vhid vhid, const std::set<vip::Held>& held, const Term& term) {
     set_term(vhid, term);
+    if (silent_.erase(vhid) > 0) {
+        const auto here = held_by(vhid);
+        if (term.until) lease(here, *term.until);
+        for (const auto& one : here) begin_to_answer(one);
+    }
     wants_[vhid] = held;
     converge();
 }
 
+void Holder::prepare(Vhid vhid, const std::set<vip::Held>& held) {
+    constexpr auto lifetime = 5s;  // longer than a preparation, and renewed in the course of a mastership
+    if (wants_.contains(vhid) || !open_lease()) return;
+    silent_.insert(vhid);
+    terms_[vhid] = {Instant::min(), lifetime};
+    wants_[vhid] = held;
+    lifetime_renewed_[vhid] = loop_.now();
+    converge();
+}
+
+bool Holder::is_silent(const vip::Held& held) const {
+    return std::ranges::any_of(silent_, [&](Vhid vhid) { return wants_.at(vhid).contains(held); });
+}
+
 void Holder::let_go(Vhid vhid) {
+    silent_.erase(vhid);
     wants_.erase(vhid);
     terms_.erase(vhid);
     lifetime_renewed_.erase(vhid);
@@ -204,6 +224,11 @@ void Holder::add(const vip::Held& held) {
               {{"vip", held.prefix.address.text()}});
         return;
     }
+    present_[held] = loop_.now();
+    if (!is_silent(held)) begin_to_answer(held);
+}
+
+void Holder::begin_to_answer(const vip::Held& held) {
     const Instant now = loop_.now();
     present_[held] = now;
     probes_[held] = now + settling;
@@ -308,7 +333,7 @@ void Holder::hear(const std::string& interface) {
     std::set<IpAddress> ours;
     std::map<IpAddress, vip::Held> settled;
     for (const auto& [held, since] : present_) {
-        if (held.interface != interface || loop_.now() - since < settling) continue;
+        if (held.interface != interface || loop_.now() - since < settling || is_silent(held)) continue;
         ours.insert(held.prefix.address);
         settled.insert_or_assign(held.prefix.address, held);
     }
@@ -399,8 +424,8 @@ std::vector<link::VipReport> Holder::report(Vhid vhid, const std::set<vip::Held>
     std::vector<link::VipReport> out;
     for (const auto& held : all) {
         const auto here = present_.find(held);
-        out.push_back({held, wants != wants_.end() && wants->second.contains(held), here != present_.end(),
-                       here != present_.end() ? here->second : Instant{}});
+        out.push_back({held, wants != wants_.end() && wants->second.contains(held) && !silent_.contains(vhid),
+                       here != present_.end(), here != present_.end() ? here->second : Instant{}});
     }
     return out;
 }

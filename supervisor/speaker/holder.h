@@ -46,6 +46,9 @@ public:
         vip::KernelAddresses::Lifetime lifetime;
     };
     void want(Vhid, const std::set<vip::Held>&, const Term&);
+    // Puts them on their interfaces already, guarded so that they answer nobody, until want() or let_go(): what is
+    // left to do then takes no lock that others hold. Does nothing where the packet filter cannot guard them.
+    void prepare(Vhid, const std::set<vip::Held>&);
     void let_go(Vhid);
     void renew(Vhid, const Term&);  // of what is wanted; an advert has left
     void announce_again(Vhid, Instant now);
@@ -59,7 +62,7 @@ public:
     std::vector<link::VipReport> report(Vhid, const std::set<vip::Held>& all) const;
     std::vector<link::StrangerReport> strangers() const;
     // The packet filter ends the leases in time. If not, why; empty as long as nobody wanted a lease.
-    bool enforces_leases() const { return lease_.has_value(); }
+    bool enforces_leases() { return open_lease(); }
     const std::string& lease_missing() const { return lease_missing_; }
     // An address could not be put on an interface within the last minute.
     bool failed_lately(Instant now) const { return failed_ && now - last_failure_ < 60s; }
@@ -90,6 +93,7 @@ private:
     void remove(const vip::Held&);
     bool record();
     Ground* ground(const std::string& interface);
+    void begin_to_answer(const vip::Held&);
     void announce(const vip::Held&);
     void announce_due();
     void probe(const vip::Held&);
@@ -106,6 +110,8 @@ private:
     Tell tell_;
     std::map<Vhid, std::set<vip::Held>> wants_;
     std::map<Vhid, Term> terms_;
+    std::set<Vhid> silent_;  // prepared
+    bool is_silent(const vip::Held&) const;
     std::map<Vhid, Instant> lifetime_renewed_;
     std::optional<vip::KernelLease> lease_;
     std::string lease_missing_;

@@ -91,9 +91,10 @@ std::string milliseconds(Duration d) { return std::to_string((d + 500us) / 1ms) 
 // How long the vips may answer and stay after the last advert. The kernel counts lifetimes in whole seconds. Where
 // the packet filter ends the lease on time the address only has to go some time after it. Where it does not, the
 // lifetime is the lease: rounded down, so that it ends in time, unless that would not outlast the next advert.
-Holder::Term term_of(const Group& g, bool enforced) {
+Holder::Term term_of(const Group& g, Holder& holder) {
     const auto& us = g.instance().settings();
     if (us.lease.kind == carp::Lease::Kind::off) return {};
+    const bool enforced = holder.enforces_leases();
     const auto sent = carp::sent_skew(us, g.instance().state().demotion);
     const Duration lease = carp::lease_length(us, sent), beat = carp::beat(us, sent);
     auto lifetime = std::chrono::floor<std::chrono::seconds>(lease);
@@ -231,7 +232,7 @@ std::unique_ptr<Group> Speaker::make_group(const link::VhidSettings& settings) {
                         Loop::move(look_timer_, loop_.now() + 1s);
                     });
                 },
-            .leased = [this](Group& g) { holder_.renew(g.vhid(), term_of(g, holder_.enforces_leases())); },
+            .leased = [this](Group& g) { holder_.renew(g.vhid(), term_of(g, holder_)); },
             .slipped = [this](Group& g, Duration slip) { slipped(g, slip); },
             .prepare = [this](Group& g, bool wanted) { prepare(g, wanted); }},
         counter_);
@@ -435,8 +436,8 @@ void Speaker::role_changed(Group& g, const carp::RoleChanged& change) {
     report_soon();
 }
 
-// This machine cannot be relied on to speak in time. The demotion makes a peer relieve it, by agreement where there is
-// one; without a peer it changes nothing.
+// This machine cannot be relied on to speak in time. The demotion makes a peer relieve it, by agreement where there
+// is one; without a peer it changes nothing.
 void Speaker::slipped(Group& g, Duration slip) {
     const bool news = !slipped_until_ || loop_.now() >= *slipped_until_;
     slipped_until_ = loop_.now() + memory_of_failure;
@@ -474,6 +475,9 @@ void Speaker::note_takeover(Group& g) {
 // A backup wants to lead: its tables first.
 void Speaker::prepare(Group& g, bool wanted) {
     worker_.send(told(g));
+    const bool leases = g.settings().carp.lease.kind != carp::Lease::Kind::off;
+    if (wanted && leases) holder_.prepare(g.vhid(), held_of(g.settings()));
+    if (!wanted) holder_.let_go(g.vhid());
     const auto table = tables_.find(g.vhid());
     if (table == tables_.end()) return;
     table->second.prepared = false;  // until it is told anew
@@ -494,7 +498,7 @@ void Speaker::hold_if_ready(Group& g) {
     const auto& told = table->second;
     const bool ready = told.ready && (told.always || told.since == g.instance().state().since);
     if (ready) {
-        holder_.want(g.vhid(), held_of(g.settings()), term_of(g, holder_.enforces_leases()));
+        holder_.want(g.vhid(), held_of(g.settings()), term_of(g, holder_));
         note_takeover(g);
     }
     report_soon();
