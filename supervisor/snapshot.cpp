@@ -113,6 +113,7 @@ status::Status snapshot(const config::Config& config, const Facts& facts, const 
     out.standby = std::string(choice.warm ? "warm" : "cold") + ", " + choice.because;
     out.datapath = facts.datapath_missing.value_or("ip_vs");
     out.speaker_known = facts.speaker.has_value();
+    out.configuration_digest = facts.configuration;
     if (facts.speaker) out.speaker = *facts.speaker;
     std::set<ipvs::ServiceKey> configured;
     for (const auto& service : config.services) {

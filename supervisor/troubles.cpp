@@ -132,9 +132,7 @@ void of_peer(const link::PeerReport& peer, const Facts& facts, Troubles& out) {
                            "); it is heard as plain CARP: make auth_keys the same on all nodes",
                        true,
                        {}});
-    const bool differs = peer.condition && peer.condition->configuration != 0 && facts.configuration != 0 &&
-                         peer.condition->configuration != facts.configuration;
-    if (differs)
+    if (status::other_configuration(facts.configuration, peer))
         out.push_back({"configuration",
                        who,
                        who + " runs another configuration than this node; compare what koid -T prints on both",

@@ -13,6 +13,7 @@
 
 #include "supervisor/control/commands.h"
 #include "supervisor/control/paths.h"
+#include "supervisor/main/drill.h"
 #include "supervisor/main/koi_deeds.h"
 
 namespace {
@@ -99,7 +100,7 @@ private:
             return std::ranges::find(words, word) != words.end();
         };
         if (takes({"status", "show"})) add_format(sub, {"text", "json", "yaml"});
-        if (takes({"plan", "events", "reload", "step-down", "step-up"})) add_format(sub, {"text", "json"});
+        if (takes({"plan", "events", "reload", "step-down", "step-up", "drill"})) add_format(sub, {"text", "json"});
         if (takes({"status", "show"}))
             sub.add_option("--watch", watch_seconds_, "again and again, every second or so many")
                 ->expected(0, 1)
@@ -115,6 +116,16 @@ private:
             sub.add_option("-n,--lines", wish_.most, "how many of the latest events; 50 if not said")
                 ->type_name("N")
                 ->check(CLI::Range(0, 2000));
+        }
+        if (word == "drill") {
+            auto* vhid = sub.add_option("VHID", wish_.vhid, "1 to 255")->type_name("")->check(CLI::Range(1, 255));
+            auto* probe =
+                sub.add_option("--probe", wish_.probe, "only ask ADDRESS, on any host")->type_name("ADDRESS");
+            sub.add_option("--seconds", wish_.seconds, "with --probe: for so long, instead of until Ctrl-C")
+                ->type_name("N")
+                ->check(CLI::Range(0.1, 86400.0))
+                ->needs(probe);
+            probe->excludes(vhid);
         }
         if (takes({"step-down", "step-up"}))
             sub.add_option("VHID", wish_.vhid, "1 to 255")->required()->type_name("")->check(CLI::Range(1, 255));
@@ -142,6 +153,9 @@ private:
         if (word == "events") return events(wish_);
         if (word == "reload") return reload(wish_);
         if (word == "step-down" || word == "step-up") return step(wish_, word == "step-down");
+        if (word == "drill" && wish_.vhid == 0 && wish_.probe.empty())
+            return complain("drill needs a VHID, or --probe ADDRESS; see: koi help drill", usage);
+        if (word == "drill") return drill(wish_);
         if (word == "version") return std::puts("koi " KOI_VERSION) >= 0 ? fine : failed;
         return help_command();
     }

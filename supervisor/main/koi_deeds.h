@@ -29,7 +29,9 @@ struct Wish {
     std::string configuration;            // plan; empty: the running daemon's own file
     bool follow = false;                  // events
     unsigned long most = 50;              // events
-    int vhid = 0;                         // step-down, step-up
+    int vhid = 0;                         // step-down, step-up, drill
+    std::string probe;                    // drill: only ask this address
+    double seconds = 0;                   // drill --probe: for so long; 0: until it is ended
 };
 
 int show(const Wish&);  // status is show of everything

@@ -216,6 +216,7 @@ private:
                 {"last_heard", time(p.last_heard)},
                 {"standby", p.standby},
                 {"authenticated", p.condition.has_value()},
+                {"other_configuration", other_configuration(status_.configuration_digest, p)},
                 {"healthy_backends", p.condition ? Json(p.condition->healthy) : Json()},
                 {"backends", p.condition ? Json(p.condition->backends) : Json()}};
     }

@@ -52,6 +52,11 @@ std::string backends(const Status& s) {
 
 }  // namespace
 
+bool other_configuration(std::uint64_t ours, const link::PeerReport& peer) {
+    const auto theirs = peer.condition ? peer.condition->configuration : 0;
+    return ours != 0 && theirs != 0 && ours != theirs;
+}
+
 std::optional<Part> part_of(std::string_view word) {
     static constexpr std::array<std::pair<std::string_view, Part>, 8> words = {{{"all", Part::all},
                                                                                 {"roles", Part::roles},

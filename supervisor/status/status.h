@@ -80,8 +80,9 @@ struct Status {
     std::string node, version, configuration;
     Instant at{}, started{}, configured{};
     std::chrono::system_clock::time_point wall{};
-    std::string standby;   // "cold, because …"
-    std::string datapath;  // "ip_vs", or why there is none
+    std::string standby;                     // "cold, because …"
+    std::string datapath;                    // "ip_vs", or why there is none
+    std::uint64_t configuration_digest = 0;  // config/digest.h
     bool speaker_known = false;
     link::Report speaker;
     std::vector<ServiceStatus> services;  // ours first, in configuration order, then foreign ones
@@ -89,6 +90,9 @@ struct Status {
     std::vector<Trouble> troubles;  // worst first, then oldest
     std::uint64_t repairs = 0;      // changes made by somebody else that were put right
 };
+
+// A peer tells in its trailer that it runs another configuration than this node does.
+bool other_configuration(std::uint64_t ours, const link::PeerReport&);
 
 // The parts of `koi show`.
 enum class Part { all, roles, vips, services, pools, sources, troubles, peers };

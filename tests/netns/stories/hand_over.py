@@ -3,6 +3,7 @@
 from adverts import Ear
 from lab import story
 from nodes import VIP, metric, role, rounds, start_again, status, wait_for_master
+from processes import BUILD
 
 SIGNED = {"auth": "require", "auth_keys": {1: "{dir}/auth.key"}}
 
@@ -107,3 +108,28 @@ def story_the_silence_of_a_takeover_is_told(lab):
     silence = metric(pair.right, "koi_takeover_silence_seconds", vhid=51)
     lab.check(metric(pair.right, "koi_takeovers_unplanned_total", vhid=51) == 1, "one unplanned takeover")
     lab.check(0.2 < silence < 1, f"after {silence:.3f} s; three intervals and a fraction are 0.32 s")
+
+
+@story(needs={"koid", "nftables"}, timeout=90)
+def story_a_drill(lab):
+    """koi drill: there and back, measured; refused on the standby, and where nobody stands by. A third host asks as well."""
+    pair = Pair(lab)
+    refusal = pair.right.koid.koi("drill", "51", check=False)
+    lab.check(refusal.returncode == 1 and "belongs to the node that leads, 10.77.0.1" in refusal.stderr, refusal.stderr.strip())
+    third = lab.host("third", number=30).start([BUILD / "koi", "drill", "--probe", VIP])
+    lab.run_for(0.3)
+    pair.watch()
+    done = pair.left.koid.koi("drill", "51", check=False, timeout=40)
+    for line in done.stdout.splitlines():
+        pair.left.say(line)
+    lab.check(done.returncode == 0, f"the drill ends well: {done.stderr.strip()}")
+    lab.check(done.stdout.count("; 0 of ") == 2, "two legs, nothing lost")
+    pair.judge("drill")
+    third.stop()
+    lab.check(" 0 of " in " " + third.log.read_text().splitlines()[-1], f"a third host: {third.log.read_text().splitlines()[-1]}")
+    lab.check(role(pair.left) == "master", "all is as it was")
+    pair.right.koid.stop()
+    lab.run_for(3.5)
+    refusal = pair.left.koid.koi("drill", "51", check=False)
+    lab.check(refusal.returncode == 1 and "nobody stands by" in refusal.stderr, refusal.stderr.strip())
+    lab.check(role(pair.left) == "master", "and nothing was touched")

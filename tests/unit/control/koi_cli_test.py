@@ -113,6 +113,10 @@ class ExitCodes(KoiTest):
             ("step-up 256", "VHID"),
             ("step-up web", "VHID"),
             ("events -n -1", "--lines"),
+            ("drill", "needs a VHID"),
+            ("drill 0", "VHID"),
+            ("drill 51 --probe 192.0.2.1", "--probe"),
+            ("drill 51 --seconds 3", "--probe"),
             ("help nonsense", 'there is no command "nonsense"'),
         ]:
             with self.subTest(words):
@@ -126,7 +130,7 @@ class ExitCodes(KoiTest):
 
     def test_what_is_not_there_yet_says_so(self):
         for words in ["why 51", "why web 10.0.0.1:80", "drain web 10.0.0.1:80 --wait", "undrain web x", "weight web x 1",
-                      "drill 51", "import keepalived.conf", "drain", "drain --help", "show checks", "show children",
+                      "import keepalived.conf", "drain", "drain --help", "show checks", "show children",
                       "help drain"]:
             with self.subTest(words):
                 self.expect(words, FAILED, err="is not available in this version")
@@ -135,13 +139,13 @@ class ExitCodes(KoiTest):
     def test_what_is_not_there_yet_is_not_in_the_help(self):
         for words in ["help", "--help", "-h"]:
             out = self.expect(words, FINE, out="koi step-down VHID").stdout
-            for word in ["why", "undrain", "weight", "drill", "import"]:
+            for word in ["why", "undrain", "weight", "import"]:
                 self.assertNotIn("koi " + word, out)
             self.assertLessEqual(max(map(len, out.splitlines())), 100)
 
     def test_nobody_there_is_3_with_the_socket_and_a_remedy(self):
         for words in ["status", "show roles", "plan", "events", "events -f", "reload", "step-down 51", "step-up 51",
-                      "status --watch"]:
+                      "status --watch", "drill 51"]:
             with self.subTest(words):
                 done = self.expect(words, NOT_RUNNING, err=self.folder + "/none.sock", socket=self.folder + "/none.sock")
                 self.assertIn("systemctl start koi", done.stderr)
@@ -284,6 +288,29 @@ class Step(KoiTest):
             self.assertEqual(json.loads(self.koid.asked[-1][2]), {"vhid": 51})
         self.answer("POST", "/v1/step-down", 404, {"error": "vhid 7 is not in the configuration"})
         self.expect("step-down 7", FAILED, err="vhid 7 is not in the configuration")
+
+
+class Drill(KoiTest):
+    LEADS = {"vhid": 51, "role": "master", "master": None}
+    STANDBY = {"vhid": 51, "address": "10.0.0.2", "standby": True, "demotion": 0, "healthy_backends": 2, "backends": 2,
+               "other_configuration": False}
+
+    def refuses(self, role, peers, err):
+        self.answer("GET", "/v1/status", 200, {"roles": [role], "peers": peers, "vips": []})
+        self.expect("drill 51", FAILED, err=err)
+        self.assertEqual([asked for asked in self.koid.asked if asked[0] == "POST"], [], "nothing is touched")
+
+    def test_without_a_fit_standby_it_refuses(self):
+        self.refuses(self.LEADS, [], "nobody stands by for vhid 51")
+        self.refuses(self.LEADS, [{**self.STANDBY, "standby": False}], "nobody stands by")
+        self.refuses(self.LEADS, [{**self.STANDBY, "vhid": 52}], "nobody stands by")
+        self.refuses(self.LEADS, [{**self.STANDBY, "demotion": 240}], "10.0.0.2 stands by but is demoted by 240")
+        self.refuses(self.LEADS, [{**self.STANDBY, "other_configuration": True}], "another configuration")
+
+    def test_where_another_node_leads_it_refuses(self):
+        self.refuses({**self.LEADS, "role": "backup", "master": "10.0.0.9"}, [self.STANDBY],
+                     "the drill belongs to the node that leads, 10.0.0.9")
+        self.refuses({**self.LEADS, "vhid": 52}, [], "vhid 51 is not in the configuration")
 
 
 class Events(KoiTest):
