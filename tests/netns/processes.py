@@ -81,7 +81,7 @@ class Process:
 class Koid(Process):
     """koid on a host, in a folder of its own, with somebody listening to what it tells its service manager."""
 
-    def __init__(self, host, config, key, name="koid", environment=None, arguments=(), program=BUILD / "koid"):
+    def __init__(self, host, config, key, name="koid", environment=None, arguments=(), program=BUILD / "koid", auth_keys=None):
         self.folder = host.folder / name
         for folder in ("run", "state"):
             (self.folder / folder).mkdir(parents=True, exist_ok=True)
@@ -89,6 +89,8 @@ class Koid(Process):
         self.socket = self.folder / "run" / "koi.sock"
         self.key_file.touch(mode=0o600)
         self.key_file.write_text(key)
+        for number, secret in (auth_keys or {}).items():
+            self.write_auth_key(number, secret)
         self.node_name = host.name
         self.write_config(config)
         self.notices = []  # (seconds since start, {"READY": "1", "STATUS": "…"})
@@ -127,6 +129,13 @@ class Koid(Process):
         beside.write_text(text)
         beside.rename(path)
         return path
+
+    def write_auth_key(self, number, secret):
+        """A key of the trailer, for root alone: {dir}/auth-NUMBER.key."""
+        file = self.folder / f"auth-{number}.key"
+        file.touch(mode=0o600)
+        file.write_text(secret + "\n")
+        return file
 
     # What it told its service manager
 
