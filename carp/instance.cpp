@@ -10,7 +10,11 @@ namespace koi::carp {
 
 namespace {
 
+constexpr Duration unspoken = 50ms;
+
 Seal seal_of(const Settings& s) { return Seal(s.vhid, s.addresses, s.password, s.link_local); }
+
+std::uint32_t low_half(std::uint64_t id) { return static_cast<std::uint32_t>(id); }
 
 bool same_seal(const Settings& a, const Settings& b) {
     return a.addresses == b.addresses && a.password == b.password && a.link_local == b.link_local;
@@ -58,9 +62,21 @@ Instance::Reception Instance::hear(const Advert& advert, const Packet& packet, I
         refuse(*heard.refused);
         return heard;
     }
+    if (advert.presence) {
+        const auto& t = *heard.trailer;  // the guard lets none pass without
+        heard.deeds = take(Present{source, t.sender, claim_of(advert), t.asks, t.ready}, now);
+        return heard;
+    }
     ++counters_.accepted;
-    const Duration interval = heard.trailer ? std::chrono::milliseconds(heard.trailer->interval_ms) : Duration{};
-    heard.deeds = take(Heard{advert, source, interval}, now);
+    Heard what{.advert = advert, .source = source};
+    if (const auto& t = heard.trailer) {
+        what.interval = std::chrono::milliseconds(t->interval_ms);
+        what.sender = t->sender;
+        what.leaving = t->leaving;
+        what.go = t->go;
+        what.to_us = t->to == low_half(counter_.sender());
+    }
+    heard.deeds = take(what, now);
     return heard;
 }
 
@@ -80,6 +96,11 @@ std::vector<std::uint8_t> Instance::bytes(const Send& what, const Envelope& way,
     t.configuration = condition_.configuration;
     t.healthy = condition_.healthy;
     t.backends = condition_.backends;
+    t.leaving = what.leaving;
+    t.asks = what.asks;
+    t.ready = what.ready;
+    t.go = what.go_to != 0;
+    t.to = low_half(what.go_to);
     return guard_.sign(head, t, way, now);
 }
 
@@ -114,16 +135,34 @@ bool Instance::digest_fits(const Advert& advert, Instant now) const {
 
 std::vector<Deed> Instance::perform(Step next, Instant now) {
     // A new master's first advert leaves in this turn. If it does not, silence counts from here.
-    if (state_.role != Role::master && next.next.role == Role::master) last_left_ = now;
+    const bool takes_over = state_.role != Role::master && next.next.role == Role::master;
     state_ = std::move(next.next);
+    if (takes_over) last_left_ = now;
+    // Rule 15: it has the addresses before it has spoken. If it hangs in between, they end long before anybody else
+    // takes them.
+    const bool agreed = takes_over && std::holds_alternative<RoleChanged>(next.actions.front());
+    if (agreed) last_left_ = now - lease() + std::min(lease(), unspoken);
     std::vector<Deed> deeds;
     for (auto& action : next.actions) {
         if (std::holds_alternative<SendAdvert>(action)) {
             ++counters_.sent;
-            deeds.emplace_back(Send{claim_advert(settings_, state_), 1});
+            deeds.emplace_back(Send{.advert = claim_advert(settings_, state_), .leaving = !state_.leaving.empty()});
         } else if (std::holds_alternative<SendBowOut>(action)) {
             ++counters_.bow_outs_sent;
-            deeds.emplace_back(Send{bow_out_advert(settings_), 2});  // 10: it has no successor to make up for it
+            deeds.emplace_back(
+                Send{.advert = bow_out_advert(settings_), .copies = 2});  // 10: it has no successor to make up for it
+        } else if (const auto* go = std::get_if<SendGo>(&action)) {
+            deeds.emplace_back(HandingOver{});
+            ++counters_.sent;
+            deeds.emplace_back(Send{.advert = claim_advert(settings_, state_), .copies = 2, .go_to = go->to});
+        } else if (const auto* presence = std::get_if<SendPresence>(&action)) {
+            Send word{.advert = claim_advert(settings_, state_), .only = state_.master};
+            word.advert.presence = true;
+            word.asks = presence->asks;
+            word.ready = state_.prepared;
+            if (state_.master) deeds.emplace_back(std::move(word));
+        } else if (const auto* prepare = std::get_if<Prepare>(&action)) {
+            deeds.emplace_back(*prepare);
         } else if (auto* role = std::get_if<RoleChanged>(&action)) {
             if (role->to == Role::master) ++counters_.became_master;
             deeds.emplace_back(std::move(*role));

@@ -18,6 +18,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "carp/counter.h"
@@ -40,6 +41,10 @@ struct Counters {
 struct Send {
     Advert advert;  // without counter and digest
     int copies = 1;
+    // For the trailer: what the sender is about (machine.h, rules 13 and 14).
+    bool leaving = false, asks = false, ready = false;
+    std::uint64_t go_to = 0;          // 0: nobody is told to go
+    std::optional<IpAddress> only{};  // not to everybody: a presence is the master's business
     friend bool operator==(const Send&, const Send&) = default;
 };
 // What our trailers tell beside the claim. Zero: not known.
@@ -48,8 +53,13 @@ struct Condition {
     std::uint16_t healthy = 0, backends = 0;
     friend bool operator==(const Condition&, const Condition&) = default;
 };
+// Rule 14: from now on the addresses answer until leased_until(), which is soon, and the next process must not go on
+// as master. Comes before the word that lets somebody else take over.
+struct HandingOver {
+    friend bool operator==(const HandingOver&, const HandingOver&) = default;
+};
 // What the driver has to do, in this order.
-using Deed = std::variant<Send, RoleChanged, AnnounceAgain>;
+using Deed = std::variant<Send, HandingOver, Prepare, RoleChanged, AnnounceAgain>;
 
 class Instance {
 public:
@@ -58,13 +68,14 @@ public:
     const Settings& settings() const { return settings_; }
     const State& state() const { return state_; }
     const Counters& counters() const { return counters_; }
-    Instant deadline() const { return state_.deadline; }
+    Instant deadline() const { return next_due(state_); }
 
     // The driver says when an advert of ours has really left. From there counts how long we may answer for the vips
     // without another one: the lease, and rule 12.
     void advert_left(Instant now) { last_left_ = now; }
     Instant leased_until() const {
-        return last_left_ + lease_length(settings_, sent_skew(settings_, state_.demotion));
+        if (state_.role == Role::master && state_.handing_to != 0) return state_.handing_until;
+        return last_left_ + lease();
     }
     // Leads, and has said nothing for too long. Whatever is taken or heard next is preceded by rule 12; a driver asks
     // this right before it sends something a master says.
@@ -105,6 +116,7 @@ public:
 
 private:
     std::vector<Deed> perform(Step, Instant now);
+    Duration lease() const { return lease_length(settings_, sent_skew(settings_, state_.demotion)); }
     std::optional<Refusal> objection(const Advert&, const IpAddress& source) const;
     bool digest_fits(const Advert&, Instant now) const;
 

@@ -10,7 +10,16 @@ namespace {
 constexpr int highest_demoted_skew = 240;      // rule 9: the ceiling of every implementation
 constexpr Duration just_now = Duration(3906);  // rule 4: 1/256 s, the shortest beat there is
 constexpr unsigned most_ties_over_v6 = 3;      // rule 3
-constexpr Duration overslept = 250ms;          // rule 8: no timer of a machine that is awake is so late
+constexpr Duration presence_pause = 1s;        // rule 13
+constexpr Duration presence_memory = 3s;       // a standby not heard for longer is none
+constexpr Duration ask_pause = 10ms;
+constexpr Duration ask_patience = 1s;
+constexpr Duration right_to_go = 50ms;  // rule 15
+constexpr Duration go_patience = 15ms;  // rule 14
+constexpr Duration after_go = 100ms;
+constexpr Duration leave_patience = 1s;
+constexpr Duration leave_pause = 20ms;  // between the adverts of a master that leaves
+constexpr Duration overslept = 250ms;   // rule 8: no timer of a machine that is awake is so late
 
 std::string seconds(Duration d) {
     char out[32];
@@ -57,26 +66,49 @@ struct Turn {
     // shorter one ends at `end` or where the old one would have ended, whichever comes first.
     void wait_until(Instant end) { wait_from(std::max(next.counts_from, std::min(next.deadline, end) - wait())); }
 
-    void become(Role role, std::string because) {
-        actions.emplace_back(RoleChanged{next.role, role, std::move(because)});
+    void become(Role role, std::string because, Duration silence = {}) {
+        actions.emplace_back(RoleChanged{next.role, role, std::move(because), silence});
         next.role = role;
         next.since = now;
         next.bow_out_pending = false;
         next.tied_over_v6 = 0;
+        next.leaving.clear();
+        next.handing_to = 0;
+        stop_asking();
+        next.prepared = false;
     }
     void follow_nobody() {
         next.master.reset();
         next.master_claim.reset();
         next.master_interval = {};
+        next.master_sender = 0;
+        next.presence_at = Instant::max();
+    }
+    // Who leads does not need what was prepared to be taken away.
+    void stop_asking() {
+        if (!next.asking.empty() && next.role != Role::master) actions.emplace_back(Prepare{false});
+        next.asking.clear();
+        next.prepared = false;
+    }
+    void ask(std::string reason, bool leaving) {
+        if (next.asking.empty()) {
+            next.asking_since = now;
+            next.presence_at = leaving ? now + rank(sent_skew(us, next.demotion)) : now;
+            actions.emplace_back(Prepare{true});
+        }
+        next.asking = std::move(reason);
+        next.asked_by_leaving = leaving;
     }
     void say() {
+        if (next.handing_to != 0) return;  // 14
         actions.emplace_back(SendAdvert{});
         wait_from(now);
+        if (!next.leaving.empty()) next.deadline = now + leave_pause;
     }
     // The first advert leaves before anything else is done: peers stop waiting the sooner.
-    void lead(std::string because) {
+    void lead(std::string because, Duration silence = {}) {
         actions.emplace_back(SendAdvert{});
-        become(Role::master, std::move(because));
+        become(Role::master, std::move(because), silence);
         follow_nobody();
         wait_from(now);
     }
@@ -90,7 +122,21 @@ struct Turn {
         follow_nobody();
         next.deadline = Instant::max();
     }
+    // Rule 15: the addresses before the advert, because he who still has them lets go when he hears it.
+    void lead_agreed(std::string because) {
+        become(Role::master, std::move(because));
+        actions.emplace_back(SendAdvert{});
+        follow_nobody();
+        wait_from(now);
+    }
     void note(const Heard& h) {
+        if (h.sender == 0) {
+            next.presence_at = Instant::max();
+        } else if (next.master_sender != h.sender) {
+            next.presence_at = now;
+            next.asking_since = now;  // another one to ask
+        }
+        next.master_sender = h.sender;
         next.master = h.source;
         next.master_claim = claim_of(h.advert);
         next.master_interval = h.interval;
@@ -119,8 +165,32 @@ Verdict judge(Turn& t, const OwnAddresses& own, const Heard& h) {
     return theirs < ours ? Verdict::yield : Verdict::stay;
 }
 
+// Rules 10 and 14: how a master ends that has no successor to hear.
+void leave(Turn& t) {
+    const std::string because = t.next.leaving;
+    if (t.next.leaves_for_good)
+        t.fall_silent(because);
+    else
+        t.listen(because);
+    t.actions.emplace_back(SendBowOut{});
+}
+
+// Rule 14: the successor has spoken.
+void handed_over(Turn& t, const Heard& h) {
+    const std::string why = t.next.leaving.empty() ? "" : t.next.leaving + "; ";
+    const bool for_good = !t.next.leaving.empty() && t.next.leaves_for_good;
+    const std::string because = why + "handed over to " + h.source.text();
+    if (for_good) return t.fall_silent(because);
+    t.become(Role::backup, because);
+    t.note(h);
+    t.wait_from(t.now);
+}
+
 void hear_as_master(Turn& t, const OwnAddresses& own, const Heard& h) {
     const std::string who = h.source.text();
+    if (t.next.handing_to != 0 && h.sender == t.next.handing_to && !h.go && !h.leaving) return handed_over(t, h);
+    if (h.go || h.leaving) return;  // he does not want to stay
+    if (t.next.handing_to != 0) return;
     switch (judge(t, own, h)) {
         case Verdict::undecided: return;
         case Verdict::stay:  // rule 4
@@ -179,9 +249,41 @@ void hear_as_backup(Turn& t, const Heard& h) {
     if (is_the_masters_business(t, h)) return;
     t.note(h);
     t.next.bow_out_pending = false;
-    auto reason = reason_to_lead(t, claim_of(h.advert), h.source);
-    if (!reason.empty()) return t.lead(std::move(reason));
+    if (h.go) {  // 15
+        const bool we_just_asked = !t.next.asking.empty() && t.now - t.next.last_asked <= right_to_go;
+        if (h.to_us && we_just_asked && !t.next.stepped_down)
+            return t.lead_agreed(h.source.text() + " handed over: " + std::string(t.next.asking));
+        return t.wait_from(t.now);
+    }
     t.wait_from(t.now);  // 8
+    if (h.leaving) {     // 13
+        if (!t.next.stepped_down) t.ask("it is leaving", true);
+        return;
+    }
+    auto reason = reason_to_lead(t, claim_of(h.advert), h.source);
+    if (reason.empty()) return t.stop_asking();
+    if (h.sender == 0 || t.us.auth.mode == Auth::Mode::off) return t.lead(std::move(reason));
+    t.ask(std::move(reason), false);
+}
+
+// Rule 13, the backup's clock.
+void word_due(Turn& t) {
+    if (t.next.asking.empty()) {
+        t.next.presence_at = t.now + presence_pause;
+        if (t.next.stepped_down) return;
+        return void(t.actions.emplace_back(SendPresence{false}));
+    }
+    const bool in_vain = t.now - t.next.asking_since >= ask_patience;
+    if (in_vain && !t.next.asked_by_leaving) return t.lead(std::string(t.next.asking));
+    if (in_vain) {
+        t.stop_asking();
+        t.next.presence_at = t.now + presence_pause;
+        return;
+    }
+    t.next.presence_at = t.now + ask_pause;
+    if (!t.next.prepared) return;
+    t.next.last_asked = t.now;
+    t.actions.emplace_back(SendPresence{true});
 }
 
 // ---- Time ---------------------------------------------------------------------------------------
@@ -199,8 +301,10 @@ void patience_ended(Turn& t) {
         return;
     }
     if (left) return t.lead(t.next.master->text() + " left");  // 7
-    const std::string silence = " for " + seconds(t.now - std::max(t.next.since, t.next.last_heard));
-    t.lead(t.next.master ? "no advert from " + t.next.master->text() + silence : "no master was heard" + silence);
+    const Duration silence = t.now - std::max(t.next.since, t.next.last_heard);
+    const std::string lasted = " for " + seconds(silence);
+    if (t.next.master) return t.lead("no advert from " + t.next.master->text() + lasted, silence);
+    t.lead("no master was heard" + lasted);
 }
 
 // ---- Events -------------------------------------------------------------------------------------
@@ -221,9 +325,52 @@ void take(Turn& t, const OwnAddresses& own, const Heard& e) {
 }
 
 void take(Turn& t, const OwnAddresses&, const DeadlinePassed&) {
+    if (t.next.role == Role::backup && t.now >= t.next.presence_at) word_due(t);
     if (t.next.role == Role::init || t.now < t.next.deadline) return;
-    if (t.next.role == Role::master) return t.say();  // 2
-    patience_ended(t);
+    if (t.next.role == Role::backup) return patience_ended(t);
+    if (t.next.handing_to != 0) {  // 14
+        if (!t.next.leaving.empty()) return leave(t);
+        t.listen("the successor was not heard in time");
+        t.next.deadline = t.now + after_go;
+        return;
+    }
+    if (!t.next.leaving.empty() && t.now >= t.next.leaving_until) return leave(t);
+    t.say();  // 2
+}
+
+// Rule 14.
+void take(Turn& t, const OwnAddresses&, const Present& e) {
+    if (t.next.role != Role::master) return;
+    t.next.standby_heard = t.now;
+    if (!e.asks || !e.ready || t.next.handing_to != 0) return;
+    if (t.next.leaving.empty() && !(e.claim < t.our_claim())) return;
+    t.next.handing_to = e.sender;
+    t.next.handing_until = t.next.deadline = t.now + go_patience;
+    t.actions.emplace_back(SendGo{e.sender});
+}
+
+void take(Turn& t, const OwnAddresses&, const Prepared& e) {
+    if (t.next.asking.empty()) return;
+    t.next.prepared = e.ready;
+    // A leaving master is asked in the order of the ranks; else nothing is worth waiting for.
+    const auto earliest =
+        t.next.asked_by_leaving ? t.next.asking_since + rank(sent_skew(t.us, t.next.demotion)) : t.now;
+    if (e.ready) t.next.presence_at = std::max(t.now, earliest);
+}
+
+// A master that wants to be rid of its role. True if somebody is there to take it.
+bool begin_to_leave(Turn& t, std::string because, bool for_good) {
+    if (t.us.auth.mode == Auth::Mode::off || t.next.standby_heard == Instant::min() ||
+        t.now - t.next.standby_heard > presence_memory)
+        return false;
+    if (t.next.leaving.empty()) {
+        t.next.leaves_for_good = false;
+        t.next.leaving_until = t.now + leave_patience;
+    }
+    t.next.leaves_for_good |= for_good;
+    t.next.leaving = std::move(because);
+    t.say();
+    return true;
 }
 
 void take(Turn& t, const OwnAddresses&, const Demoted& e) {  // 9
@@ -236,19 +383,22 @@ void take(Turn& t, const OwnAddresses&, const Demoted& e) {  // 9
 
 void take(Turn& t, const OwnAddresses&, const SteppedDown& e) {
     t.next.stepped_down = true;
-    if (t.next.role != Role::master) return;
+    if (t.next.role == Role::backup) t.stop_asking();
+    if (t.next.role != Role::master || begin_to_leave(t, e.because, false)) return;
     t.listen(e.because);
     t.actions.emplace_back(SendBowOut{});  // 10
 }
 
 void take(Turn& t, const OwnAddresses&, const SteppedUp&) {
     t.next.stepped_down = false;
+    if (!t.next.leaves_for_good) t.next.leaving.clear();
     // Without a deadline we have listened for a whole patience and heard nobody.
     if (t.next.role == Role::backup && t.next.deadline == Instant::max()) t.next.deadline = t.now;
 }
 
-void take(Turn& t, const OwnAddresses&, const Stopped&) {  // 10
+void take(Turn& t, const OwnAddresses&, const Stopped& e) {  // 10
     const bool led = t.next.role == Role::master;
+    if (led && !e.at_once && begin_to_leave(t, "stopping", true)) return;
     if (t.next.role != Role::init) t.fall_silent("stopping");
     if (led) t.actions.emplace_back(SendBowOut{});
 }
@@ -301,6 +451,10 @@ Advert bow_out_advert(const Settings& us) {
     a.vhid = us.vhid;
     a.advbase = a.advskew = a.demotion = 255;
     return a;
+}
+
+Instant next_due(const State& state) {
+    return state.role == Role::backup ? std::min(state.deadline, state.presence_at) : state.deadline;
 }
 
 Step step(const Settings& us, const OwnAddresses& own, const State& state, const Event& event, Instant now) {

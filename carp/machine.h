@@ -44,6 +44,22 @@
 //  asleep, the lease has ended, and a peer may lead. It lets go before it says or believes anything, without a word,
 //  listens for one patience, and pushes nobody aside before that has passed.
 //
+// Between Koi nodes, who sign a trailer (trailer.h), nobody is pushed aside. The holder goes on answering until the
+// successor does, so that no client waits:
+//
+//  13. A backup that follows a signed master tells it once a second that it stands by (presence). One that would take
+//  over by rule 5, or hears that the master is leaving, has its tables prepared and then asks every 10 ms: by rule 5
+//  at once, of a leaving master in the order of the ranks.
+//  14. A master that is asked by a better claim, or is leaving, answers the first who is ready with "go". From then
+//  on it answers for its addresses 15 ms at most, and says nothing more. It lets go when it hears the successor.
+//  15. Whoever is told to go, and asked within the last 50 ms, takes the addresses first and then says its first
+//  advert.
+//
+//  If the successor is not heard in time, the holder is none any more: it listens for another 100 ms before it may
+//  lead again, which is longer than the successor's right to take over lasts. A backup that gets no answer for a
+//  second takes over as in plain CARP. A master that leaves and is not asked within a second, or has heard of nobody
+//  who stands by, leaves by rule 10.
+//
 // Peers that know no demotion (UCARP, FreeBSD, NetBSD) see only the demoted skew. If both are masters at once and the
 // two orders disagree, both yield; whose patience is shorter leads after it, and nobody pushes him aside.
 //
@@ -96,7 +112,21 @@ struct Heard {
     Advert advert;
     IpAddress source;
     Duration interval{};  // between the sender's adverts, as his trailer tells; 0: as base and skew say
+    // From his trailer, if there is a valid one; 0 and false otherwise.
+    std::uint64_t sender = 0;
+    bool leaving = false;
+    bool go = false;     // he hands over, to whomever
+    bool to_us = false;  // to us
 };
+struct Present {
+    IpAddress source;
+    std::uint64_t sender = 0;
+    Claim claim;
+    bool asks = false, ready = false;
+};  // rule 13: somebody stands by
+struct Prepared {
+    bool ready = false;
+};                         // what was prepared by Prepare is there, or is not any more
 struct DeadlinePassed {};  // state.deadline has come; one that has not is no event
 struct Demoted {
     Demotion demotion;
@@ -105,11 +135,14 @@ struct SteppedDown {
     std::string because;
 };  // the operator, or worker gone: be backup and do not lead until SteppedUp
 struct SteppedUp {};
-struct Stopped {};  // leaving for good
+struct Stopped {
+    bool at_once = false;  // without waiting for a successor
+};                         // leaving for good
 struct Slept {
     Duration silence;
 };  // we have said nothing for longer than our lease: others may have taken over since
-using Event = std::variant<Started, LinkLost, Heard, DeadlinePassed, Demoted, SteppedDown, SteppedUp, Stopped, Slept>;
+using Event = std::variant<Started, LinkLost, Heard, DeadlinePassed, Demoted, SteppedDown, SteppedUp, Stopped, Slept,
+                           Present, Prepared>;
 
 struct SendAdvert {
     friend bool operator==(const SendAdvert&, const SendAdvert&) = default;
@@ -117,16 +150,30 @@ struct SendAdvert {
 struct SendBowOut {
     friend bool operator==(const SendBowOut&, const SendBowOut&) = default;
 };  // 255/255, said twice
+struct SendPresence {
+    bool asks = false;
+    friend bool operator==(const SendPresence&, const SendPresence&) = default;
+};  // tell the master we follow that we stand by, or want to lead
+struct SendGo {
+    std::uint64_t to = 0;
+    friend bool operator==(const SendGo&, const SendGo&) = default;
+};  // rule 14. Before it leaves, the addresses must have been limited to handing_until.
+struct Prepare {
+    bool wanted = true;
+    friend bool operator==(const Prepare&, const Prepare&) = default;
+};  // have everything ready to lead, but the addresses; not wanted: no longer
 struct RoleChanged {
     Role from, to;
     std::string because;
-};  // a sentence part: "no advert from 10.0.0.2 for 3.08 s"
+    // A takeover that nobody planned: for how long the master before had said nothing. 0: any other change.
+    Duration silence{};
+};  // because: a sentence part, as "no advert from 10.0.0.2 for 3.08 s"
 struct AnnounceAgain {
     std::string because;
 };  // rule 4: tell the neighbours again where the addresses are
-using Action = std::variant<SendAdvert, SendBowOut, RoleChanged, AnnounceAgain>;
-// The order of actions is the order of deeds. A new master's list is SendAdvert, RoleChanged. A leaving master's list
-// is RoleChanged (addresses go), then SendBowOut.
+using Action = std::variant<SendAdvert, SendBowOut, SendPresence, SendGo, Prepare, RoleChanged, AnnounceAgain>;
+// The order of actions is the order of deeds. A new master's list is SendAdvert, RoleChanged; after an agreement
+// RoleChanged, SendAdvert. A leaving master's list is RoleChanged (addresses go), then SendBowOut.
 
 struct State {
     Role role = Role::init;
@@ -142,6 +189,19 @@ struct State {
     std::optional<Claim> master_claim;
     Duration master_interval{};  // as he told it; 0: he did not
     Instant last_heard{};
+    std::uint64_t master_sender = 0;  // its id, if it signs
+    // Rule 13, a backup's: when the next word to the master is due, and why we ask it.
+    Instant presence_at = Instant::max();
+    std::string asking;  // the reason; empty: we do not ask
+    bool asked_by_leaving = false, prepared = false;
+    Instant asking_since{}, last_asked = Instant::min();
+    // Rule 14, a master's.
+    Instant standby_heard = Instant::min();
+    std::string leaving;  // why it wants to be rid of its role; empty: it does not
+    bool leaves_for_good = false;
+    Instant leaving_until{};
+    std::uint64_t handing_to = 0;  // 0: to nobody
+    Instant handing_until{};
     unsigned tied_over_v6 = 0;  // rule 3: ties heard over IPv6 since something came over IPv4
 };
 
@@ -149,6 +209,9 @@ struct Step {
     State next;
     std::vector<Action> actions;
 };
+
+// When something is due: the deadline, or a word to the master.
+Instant next_due(const State&);
 
 Step step(const Settings&, const OwnAddresses&, const State&, const Event&, Instant now);
 

@@ -48,13 +48,11 @@ std::map<ipvs::BackendKey, ipvs::Backend> backends(const config::Service& servic
     return out;
 }
 
-bool leads(const Facts& facts, Vhid vhid) {
-    const auto role = facts.roles.find(vhid);
-    return role != facts.roles.end() && role->second.role == carp::Role::master;
-}
+bool leads(const link::RoleTold& role) { return role.role == carp::Role::master; }
+bool leads_or_will(const link::RoleTold& role) { return leads(role) || role.prepares; }
 
 bool leads_any(const Facts& facts) {
-    return std::ranges::any_of(facts.roles, [](const auto& r) { return r.second.role == carp::Role::master; });
+    return std::ranges::any_of(facts.roles, [](const auto& r) { return leads(r.second); });
 }
 
 }  // namespace
@@ -67,8 +65,9 @@ ipvs::BackendKey backend_key(const config::Service& service, const Endpoint& mem
 
 bool stands(bool warm, const config::Service& service, const Facts& facts) {
     if (warm) return true;
-    if (service.vhid) return leads(facts, *service.vhid);
-    return leads_any(facts);
+    return std::ranges::any_of(facts.roles, [&](const auto& r) {
+        return (!service.vhid || *service.vhid == r.first) && leads_or_will(r.second);
+    });
 }
 
 bool heard_of(const Facts& facts, const std::string& name) {

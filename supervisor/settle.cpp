@@ -114,7 +114,8 @@ void Worker::tell_tables() {
         const link::TableReady now{.vhid = vhid,
                                    .ready = !needed || (datapath_ && stands),
                                    .always = !needed || warm,
-                                   .since = role->second.since};
+                                   .since = role->second.since,
+                                   .prepared = role->second.prepares};
         const auto told = tables_told_.find(vhid);
         if (told != tables_told_.end() && told->second == now) continue;
         tell(now);

@@ -349,7 +349,7 @@ void Worker::look_at_host() {
     as_master.roles_known = true;
     for (const auto& group : config_.vips)
         as_master.roles.insert_or_assign(group.carp.vhid,
-                                         link::RoleTold{group.carp.vhid, carp::Role::master, {}, {}});
+                                         link::RoleTold{group.carp.vhid, carp::Role::master, {}, {}, false});
     auto advice = ipvs::needs(plan(config_, as_master, loop_.now()).table, config_.vips.front().carp.interface,
                               ipvs::this_host());
     if (advice == facts_.advice) return;

@@ -51,7 +51,7 @@ void fields(auto& io, like<Settings> auto& s) {
     io(s.node, s.vhids, s.demote_link);
     io.expect(s.node.size() <= longest_name);
 }
-void fields(auto& io, like<TableReady> auto& t) { io(t.vhid, t.ready, t.always, t.since); }
+void fields(auto& io, like<TableReady> auto& t) { io(t.vhid, t.ready, t.always, t.since, t.prepared); }
 void fields(auto& io, like<Condition> auto& c) { io(c.carp); }
 void fields(auto& io, like<Demote> auto& d) { io(d.demotion); }
 void fields(auto& io, like<StepDown> auto& s) { io(s.vhid, s.because); }
@@ -61,11 +61,12 @@ void fields(auto& io, like<Say> auto& s) { io(s.ready, s.status); }
 void fields(auto& io, like<Reloading> auto& r) { io(r.begins); }
 void fields(auto&, like<Left> auto&) {}
 
-void fields(auto& io, like<RoleTold> auto& r) { io(r.vhid, r.role, r.since, r.because); }
+void fields(auto& io, like<RoleTold> auto& r) { io(r.vhid, r.role, r.since, r.because, r.prepares); }
 void fields(auto& io, like<VipReport> auto& v) { io(v.held, v.desired, v.present, v.since); }
 void fields(auto& io, like<VhidReport> auto& v) {
     io(v.vhid, v.interface, v.link_works, v.role, v.since, v.because, v.demotion, v.stepped_down, v.own_address,
-       v.master, v.master_demotion, v.master_beat, v.last_heard, v.leased_until, v.counters, v.vips);
+       v.master, v.master_demotion, v.master_beat, v.last_heard, v.leased_until, v.counters, v.unplanned_takeovers,
+       v.last_silence, v.vips);
     io.expect(v.interface.size() <= longest_interface);
 }
 void fields(auto& io, like<StrangerReport> auto& s) {
@@ -74,7 +75,7 @@ void fields(auto& io, like<StrangerReport> auto& s) {
     io(s.last_seen);
 }
 void fields(auto& io, like<PeerReport> auto& p) {
-    io(p.vhid, p.address, p.demotion, p.beat, p.last_heard, p.condition, p.other_vips, p.doubt);
+    io(p.vhid, p.address, p.demotion, p.beat, p.last_heard, p.condition, p.other_vips, p.doubt, p.standby);
 }
 void fields(auto& io, like<Report> auto& r) {
     io(r.vhids, r.strangers, r.peers, r.worker_restarts, r.worst_slip, r.lease_missing);

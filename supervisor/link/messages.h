@@ -43,6 +43,7 @@ struct TableReady {
     bool ready = false;
     bool always = false;
     Instant since{};
+    bool prepared = false;  // of a backup: because it was told to prepare
     friend bool operator==(const TableReady&, const TableReady&) = default;
 };
 // What our trailers tell the peers beside our claim.
@@ -92,6 +93,7 @@ struct RoleTold {
     carp::Role role = carp::Role::init;
     Instant since{};
     std::string because;
+    bool prepares = false;  // a backup that wants to lead: its tables shall stand
     friend bool operator==(const RoleTold&, const RoleTold&) = default;
 };
 // Everything the speaker knows, for status: once a second, and after every change of a role or an address.
@@ -118,6 +120,8 @@ struct VhidReport {
     Instant last_heard{};    // epoch: never
     Instant leased_until{};  // epoch: nothing is leased here now
     carp::Counters counters;
+    std::uint64_t unplanned_takeovers = 0;  // because a master fell silent
+    Duration last_silence{};                // from its last advert until our addresses answered
     std::vector<VipReport> vips;
     friend bool operator==(const VhidReport&, const VhidReport&) = default;
 };
@@ -134,9 +138,10 @@ struct PeerReport {
     Duration beat{};
     Instant last_heard{};
     // As its trailer tells, if it has one that is valid.
-    std::optional<carp::Condition> condition;
-    bool other_vips = false;             // ours, but with another password or list of vips
-    std::optional<carp::Refusal> doubt;  // heard as plain CARP although it carries a trailer
+    std::optional<carp::Condition> condition{};
+    bool other_vips = false;               // ours, but with another password or list of vips
+    std::optional<carp::Refusal> doubt{};  // heard as plain CARP although it carries a trailer
+    bool standby = false;                  // no advert was heard, but that it stands by while we lead
     friend bool operator==(const PeerReport&, const PeerReport&) = default;
 };
 struct Report {

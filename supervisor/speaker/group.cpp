@@ -72,8 +72,9 @@ void Group::hear(const carp::Advert& advert, const carp::Packet& packet) {
         if (on_refusal) on_refusal(*heard.refused, source);
         return;
     }
-    if (peers_.size() < most_peers || peers_.contains(source))
-        peers_[source] = {advert, loop_.now(), heard.trailer, heard.doubt, heard.other_vips};
+    auto& known = advert.presence ? standbys_ : peers_;
+    if (known.size() < most_peers || known.contains(source))
+        known[source] = {advert, loop_.now(), heard.trailer, heard.doubt, heard.other_vips};
     if (heard.news != carp::Replay::News::nothing && on_news) on_news(heard.news, source, *heard.trailer);
     perform(heard.deeds);
 }
@@ -91,7 +92,11 @@ void Group::change(link::VhidSettings settings) {
 }
 
 void Group::due() {
-    worst_slip_ = std::max(worst_slip_, loop_.now() - instance_.deadline());
+    const Duration slip = loop_.now() - instance_.deadline();
+    worst_slip_ = std::max(worst_slip_, slip);
+    const auto& us = settings_.carp;
+    const auto sent = carp::sent_skew(us, instance_.state().demotion);
+    if (role() == carp::Role::master && slip > carp::least_patience(us, sent) / 2) told_.slipped(*this, slip);
     // An advert that has arrived counts before a patience that has ended: the loop does not promise their order.
     wire_->hear_what_waits();
     if (loop_.now() < instance_.deadline()) return arm();
@@ -106,6 +111,11 @@ void Group::perform(const std::vector<carp::Deed>& deeds) {
             because_ = change->because;
             notes_.note(vhid(), {change->to, change->to == carp::Role::master ? loop_.now() : Instant{}});
             told_.role(*this, *change);
+        } else if (std::holds_alternative<carp::HandingOver>(deed)) {
+            notes_.note(vhid(), {carp::Role::backup, {}});
+            told_.leased(*this);
+        } else if (const auto* prepare = std::get_if<carp::Prepare>(&deed)) {
+            told_.prepare(*this, prepare->wanted);
         } else {
             told_.announce_again(*this, std::get<carp::AnnounceAgain>(deed).because);
         }
@@ -118,6 +128,7 @@ void Group::perform(const std::vector<carp::Deed>& deeds) {
 void Group::send(const carp::Send& what) {
     const Instant said = Loop::clock();
     if (instance_.overslept(said)) return;  // perform() sees to it
+    if (what.only) return speak_to(*what.only, what);
     bool left = false;
     std::string story;
     for (int copy = 0; copy < what.copies; ++copy) {
@@ -134,12 +145,20 @@ void Group::send(const carp::Send& what) {
         failures_ = 0;
         if (role() != carp::Role::master) return;
         instance_.advert_left(said);
-        notes_.note(vhid(), {carp::Role::master, said});
-        told_.advert_left(*this);
+        if (instance_.state().handing_to == 0) notes_.note(vhid(), {carp::Role::master, said});
+        told_.leased(*this);
         return;
     }
     // Told from the loop and not from here: the answer may be to leave, and we are in the middle of a list of deeds.
     if (++failures_ == most_failures) told_.silent(*this, story.empty() ? "no address to speak from" : story);
+}
+
+// A backup's word to its master. If it does not arrive, the next one will.
+void Group::speak_to(const IpAddress& peer, const carp::Send& what) {
+    if (!wire_->can_speak(peer.family())) return;
+    (void)wire_->send(peer.family(), {peer}, [&](const carp::Envelope& way) {
+        return instance_.bytes(what, way, Loop::clock(), Loop::wall());
+    });
 }
 
 void Group::arm() { Loop::move(timer_, instance_.deadline()); }

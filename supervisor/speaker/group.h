@@ -22,7 +22,10 @@ public:
         std::function<void(Group&, const carp::RoleChanged&)> role;
         std::function<void(Group&, const std::string& because)> announce_again;
         std::function<void(Group&, const std::string& because)> silent;  // adverts cannot be sent
-        std::function<void(Group&)> advert_left;  // as master: what it holds may answer until leased_until()
+        std::function<void(Group&)>
+            leased;  // as master: what it holds may answer until leased_until(), which has moved
+        std::function<void(Group&, Duration)> slipped;  // as master: an advert was late by half of what peers wait for
+        std::function<void(Group&, bool wanted)> prepare;  // have the tables ready, though it does not lead (yet)
     };
     Group(Loop&, link::VhidSettings, Wire&, Notes&, Told, carp::Counter&);
 
@@ -57,6 +60,7 @@ public:
         bool other_vips = false;
     };
     const std::map<IpAddress, Peer>& peers() const { return peers_; }
+    const std::map<IpAddress, Peer>& standbys() const { return standbys_; }  // who stands by while we lead
     Duration take_worst_slip() { return std::exchange(worst_slip_, Duration{}); }
     std::function<void(carp::Refusal, const IpAddress& source)> on_refusal;
     std::function<void(carp::Replay::News, const IpAddress& source, const carp::Trailer&)> on_news;
@@ -65,6 +69,7 @@ private:
     bool can_speak() const;
     void perform(const std::vector<carp::Deed>&);
     void send(const carp::Send&);
+    void speak_to(const IpAddress& peer, const carp::Send&);
     void arm();
     void due();
 
@@ -77,7 +82,7 @@ private:
     Watch timer_;
     std::string because_ = "just started";
     unsigned failures_ = 0;
-    std::map<IpAddress, Peer> peers_;
+    std::map<IpAddress, Peer> peers_, standbys_;
     Duration worst_slip_{};
 };
 

@@ -17,8 +17,9 @@ namespace {
 constexpr Duration worker_grace = 10s;   // without a worker for longer: demoted
 constexpr Duration table_patience = 2s;  // a master whose table is not ready by then is demoted
 constexpr Duration memory_of_failure = 60s;
-constexpr Duration heard_pause = 30s;    // between two writings of what was heard
-constexpr Duration last_writing = 1s;    // a disk may take that long when we end
+constexpr Duration heard_pause = 30s;  // between two writings of what was heard
+constexpr Duration last_writing = 1s;  // a disk may take that long when we end
+constexpr Duration standby_memory = 3s;
 constexpr Duration leave_patience = 5s;  // how long the worker may take to let go of the tables
 
 std::uint64_t random_number() {
@@ -85,6 +86,8 @@ std::string sentence_for(carp::Refusal why, const std::string& who, const std::s
     return "a packet from " + who + " on " + interface + " is no advert: " + std::string(to_string(why));
 }
 
+std::string milliseconds(Duration d) { return std::to_string((d + 500us) / 1ms) + " ms"; }
+
 // How long the vips may answer and stay after the last advert. The kernel counts lifetimes in whole seconds. Where
 // the packet filter ends the lease on time the address only has to go some time after it. Where it does not, the
 // lifetime is the lease: rounded down, so that it ends in time, unless that would not outlast the next advert.
@@ -96,6 +99,14 @@ Holder::Term term_of(const Group& g, bool enforced) {
     auto lifetime = std::chrono::floor<std::chrono::seconds>(lease);
     if (enforced || lifetime < beat * 3 / 2) lifetime = std::chrono::ceil<std::chrono::seconds>(lease);
     return {g.leased_until(), std::max(lifetime, std::chrono::seconds(1))};
+}
+
+link::PeerReport report_of(Vhid vhid, const IpAddress& address, const Group::Peer& peer, bool standby) {
+    const auto claim = carp::claim_of(peer.advert);
+    link::PeerReport out{vhid, address,         claim.demotion, claim.beat, peer.last_heard,
+                         {},   peer.other_vips, peer.doubt,     standby};
+    if (const auto& t = peer.trailer) out.condition = {t->configuration, t->healthy, t->backends};
+    return out;
 }
 
 // Other groups on the same wire are no fault: that they are there is said, and not each minute.
@@ -131,6 +142,8 @@ void Speaker::start() {
     beat_timer_ = loop_.at(loop_.now() + 1s, Priority::facts, "beat", [this] { beat(); });
     report_timer_ = loop_.at(Instant::max(), Priority::idle, "report", [this] { report(); });
     Loop::move(report_timer_, Instant::max());
+    settle_timer_ = loop_.at(Instant::max(), Priority::carp, "settle", [this] { settle_demotion(); });
+    Loop::move(settle_timer_, Instant::max());
     look_timer_ = loop_.at(Instant::max(), Priority::address, "look", [this] { look(false); });
     Loop::move(look_timer_, Instant::max());
     loop_.answer_watchdog();
@@ -144,7 +157,10 @@ void Speaker::heard(const link::Message& message) {
         apply(*settings);
     } else if (const auto* table = std::get_if<link::TableReady>(&message)) {
         tables_.insert_or_assign(table->vhid, *table);
-        if (Group* g = group(table->vhid)) hold_if_ready(*g);
+        if (Group* g = group(table->vhid)) {
+            hold_if_ready(*g);
+            tell_if_prepared(*g);
+        }
     } else if (const auto* condition = std::get_if<link::Condition>(&message)) {
         condition_ = condition->carp;
         for (auto& [vhid, g] : groups_) g->tell(condition_);
@@ -215,7 +231,9 @@ std::unique_ptr<Group> Speaker::make_group(const link::VhidSettings& settings) {
                         Loop::move(look_timer_, loop_.now() + 1s);
                     });
                 },
-            .advert_left = [this](Group& g) { holder_.renew(g.vhid(), term_of(g, holder_.enforces_leases())); }},
+            .leased = [this](Group& g) { holder_.renew(g.vhid(), term_of(g, holder_.enforces_leases())); },
+            .slipped = [this](Group& g, Duration slip) { slipped(g, slip); },
+            .prepare = [this](Group& g, bool wanted) { prepare(g, wanted); }},
         counter_);
     made->recall(memory_.heard(settings.carp.vhid));
     made->tell(condition_);
@@ -252,7 +270,7 @@ void Speaker::apply(const link::Settings& settings) {
             ++it;
             continue;
         }
-        it->second->take(carp::Stopped{});
+        it->second->take(carp::Stopped{.at_once = true});
         keep_heard();
         notes_.forget(it->first);
         tables_.erase(it->first);
@@ -292,14 +310,13 @@ void Speaker::apply(const link::Settings& settings) {
 }
 
 void Speaker::brief_worker() {
-    for (const auto& [vhid, g] : groups_)
-        worker_.send(link::RoleTold{vhid, g->role(), g->instance().state().since, g->because()});
+    for (const auto& [vhid, g] : groups_) worker_.send(told(*g));
     if (settled_once_) report();
-    if (stopping_) worker_.send(link::Leave{});
+    if (stopping_ && is_free()) worker_.send(link::Leave{});
 }
 
 void Speaker::worker_gone(const std::string& because) {
-    if (stopping_) return loop_.stop(0);
+    if (stopping_) return leave_when_free();
     log::note(log::Level::error, "worker", because + "; adverts and forwarding go on, starting it again");
 }
 
@@ -400,6 +417,8 @@ void Speaker::refused(const std::string& interface, carp::Refusal why, const IpA
 void Speaker::role_changed(Group& g, const carp::RoleChanged& change) {
     const Vhid vhid = g.vhid();
     if (change.from == carp::Role::master) holder_.let_go(vhid);
+    silences_.erase(vhid);
+    if (change.silence > 0us) silences_[vhid] = loop_.now() - change.silence;
     tell(log::Level::notice, "role",
          "vhid " + std::to_string(vhid.value()) + " is " + std::string(to_string(change.to)) +
              " now: " + change.because,
@@ -407,10 +426,66 @@ void Speaker::role_changed(Group& g, const carp::RoleChanged& change) {
           {"old", std::string(to_string(change.from))},
           {"new", std::string(to_string(change.to))},
           {"reason", change.because}});
-    if (stopping_) return;  // what the worker hears next is that it shall let go of everything
-    worker_.send(link::RoleTold{vhid, change.to, g.instance().state().since, change.because});
+    if (stopping_) return leave_when_free();
+    // What was prepared is there, whatever role it was told for.
+    const auto table = tables_.find(vhid);
+    const bool prepared = table != tables_.end() && table->second.ready && table->second.prepared;
+    if (change.to == carp::Role::master && prepared) table->second.since = g.instance().state().since;
+    worker_.send(link::RoleTold{vhid, change.to, g.instance().state().since, change.because, false});
     if (change.to == carp::Role::master) hold_if_ready(g);
     report_soon();
+}
+
+// This machine cannot be relied on to speak in time. The demotion makes a peer relieve it, by agreement where there is
+// one; without a peer it changes nothing.
+void Speaker::slipped(Group& g, Duration slip) {
+    const bool news = !slipped_until_ || loop_.now() >= *slipped_until_;
+    slipped_until_ = loop_.now() + memory_of_failure;
+    if (news)
+        tell(log::Level::warning, "slip",
+             "an advert of vhid " + std::to_string(g.vhid().value()) + " was late by " + milliseconds(slip) +
+                 ", more than half of what peers wait for: this machine is too busy, or was stopped; demoted for a "
+                 "minute so that a peer leads",
+             {{"vhid", std::to_string(g.vhid().value())}, {"late_us", std::to_string(slip.count())}});
+    // Not in the middle of the group's own turn.
+    Loop::move(settle_timer_, loop_.now());
+}
+
+link::RoleTold Speaker::told(const Group& g) {
+    const auto& state = g.instance().state();
+    const bool prepares = state.role == carp::Role::backup && !state.asking.empty();
+    return {g.vhid(), state.role, state.since, g.because(), prepares};
+}
+
+// How long nobody may have answered, as far as this node can know: from the last word of the master before to now.
+void Speaker::note_takeover(Group& g) {
+    const auto found = silences_.find(g.vhid());
+    if (found == silences_.end()) return;
+    const auto since = found->second;
+    silences_.erase(found);
+    const Duration dark = Loop::clock() - since;
+    takeovers_[g.vhid()].last_silence = dark;
+    ++takeovers_[g.vhid()].unplanned;
+    tell(log::Level::notice, "takeover",
+         "vhid " + std::to_string(g.vhid().value()) + ": our addresses answer " + milliseconds(dark) +
+             " after the last advert of the master before; it answered for a part of that",
+         {{"vhid", std::to_string(g.vhid().value())}, {"silence_us", std::to_string(dark.count())}});
+}
+
+// A backup wants to lead: its tables first.
+void Speaker::prepare(Group& g, bool wanted) {
+    worker_.send(told(g));
+    const auto table = tables_.find(g.vhid());
+    if (table == tables_.end()) return;
+    table->second.prepared = false;  // until it is told anew
+    if (wanted) tell_if_prepared(g);
+}
+
+void Speaker::tell_if_prepared(Group& g) {
+    const auto table = tables_.find(g.vhid());
+    if (table == tables_.end() || g.instance().state().asking.empty()) return;
+    const auto& about = table->second;
+    g.take(carp::Prepared{about.ready && (about.always || about.prepared)});
 }
 
 void Speaker::hold_if_ready(Group& g) {
@@ -419,7 +494,10 @@ void Speaker::hold_if_ready(Group& g) {
     if (table == tables_.end()) return;
     const auto& told = table->second;
     const bool ready = told.ready && (told.always || told.since == g.instance().state().since);
-    if (ready) holder_.want(g.vhid(), held_of(g.settings()), term_of(g, holder_.enforces_leases()));
+    if (ready) {
+        holder_.want(g.vhid(), held_of(g.settings()), term_of(g, holder_.enforces_leases()));
+        note_takeover(g);
+    }
     report_soon();
 }
 
@@ -464,6 +542,7 @@ Demotion Speaker::demotion_of(const Group& g) const {
         if (!w->works() && interface != g.settings().carp.interface) sum += settings_.demote_link.value();
     if (const auto missing = worker_.missing_since(); missing && now - *missing > worker_grace) sum += Demotion::max;
     if (unready_until_ && now < *unready_until_) sum += Demotion::max;
+    if (slipped_until_ && now < *slipped_until_) sum += Demotion::max;
     if (holder_.failed_lately(now)) sum += Demotion::max;
     return *Demotion::of(std::min<int>(sum, Demotion::max));
 }
@@ -520,14 +599,16 @@ void Speaker::report() {
         const bool leases = g->settings().carp.lease.kind != carp::Lease::Kind::off;
         if (leases && state.role == carp::Role::master) one.leased_until = g->leased_until();
         one.counters = g->instance().counters();
-        one.vips = holder_.report(vhid, held_of(g->settings()));
-        for (const auto& [address, peer] : g->peers()) {
-            const auto claim = carp::claim_of(peer.advert);
-            link::PeerReport told{vhid, address,         claim.demotion, claim.beat, peer.last_heard,
-                                  {},   peer.other_vips, peer.doubt};
-            if (const auto& t = peer.trailer) told.condition = {t->configuration, t->healthy, t->backends};
-            all.peers.push_back(std::move(told));
+        if (const auto taken = takeovers_.find(vhid); taken != takeovers_.end()) {
+            one.unplanned_takeovers = taken->second.unplanned;
+            one.last_silence = taken->second.last_silence;
         }
+        one.vips = holder_.report(vhid, held_of(g->settings()));
+        for (const auto& [address, peer] : g->peers()) all.peers.push_back(report_of(vhid, address, peer, false));
+        if (state.role == carp::Role::master)
+            for (const auto& [address, peer] : g->standbys())
+                if (loop_.now() - peer.last_heard < standby_memory)
+                    all.peers.push_back(report_of(vhid, address, peer, true));
         all.vhids.push_back(std::move(one));
     }
     worker_.send(all);
@@ -548,10 +629,18 @@ void Speaker::stop() {
     if (stopping_) return loop_.stop(0);  // asked twice: at once
     stopping_ = true;
     sd_notify(0, "STOPPING=1\nSTATUS=letting go of everything");
-    for (auto& [vhid, g] : groups_) {
-        g->take(carp::Stopped{});
-        notes_.forget(vhid);
-    }
+    for (auto& [vhid, g] : groups_) g->take(carp::Stopped{});
+    leave_when_free();
+}
+
+bool Speaker::is_free() const {
+    return std::ranges::none_of(groups_, [](const auto& g) { return g.second->role() == carp::Role::master; });
+}
+
+// Until a successor has taken over, a master goes on serving.
+void Speaker::leave_when_free() {
+    if (!is_free() || stop_timer_) return;
+    for (auto& [vhid, g] : groups_) notes_.forget(vhid);
     if (!worker_.runs()) return loop_.stop(0);
     worker_.expect_end();
     worker_.send(link::Leave{});

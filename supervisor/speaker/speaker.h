@@ -8,7 +8,7 @@
 //
 // A node that cannot serve says so. Its demotion is the sum, at most 240, of: what the worker finds; demote.link for
 // each other interface that is down; 240 without a worker for worker_grace (10 s); 240 for a minute after a table was
-// not ready within 2 s, or an address could not be taken, so that a peer leads and this node does not come back to
+// not ready within 2 s, an advert was late by half of what peers wait for, or an address could not be taken, so that a peer leads and this node does not come back to
 // fail again.
 #pragma once
 
@@ -56,6 +56,11 @@ private:
     // from the groups
     void role_changed(Group&, const carp::RoleChanged&);
     void hold_if_ready(Group&);
+    void note_takeover(Group&);
+    void slipped(Group&, Duration);
+    void prepare(Group&, bool wanted);
+    void tell_if_prepared(Group&);
+    static link::RoleTold told(const Group&);
     void advert_heard(const std::string& interface, const carp::Advert&, const carp::Packet&);
     // counted: the group itself has done it.
     void refused(const std::string& interface, carp::Refusal, const IpAddress& source, std::optional<unsigned> vhid,
@@ -70,6 +75,8 @@ private:
     void report();
     void report_soon();
     void stop();
+    bool is_free() const;  // leads nowhere
+    void leave_when_free();
     void tell(log::Level, std::string_view event, std::string_view sentence, const log::Fields&);
 
     Group* group(Vhid);
@@ -93,7 +100,13 @@ private:
     std::map<Vhid, link::TableReady> tables_;
     carp::Condition condition_;
     Demotion worker_demotion_ = *Demotion::of(0);
-    std::optional<Instant> unready_until_;
+    std::optional<Instant> unready_until_, slipped_until_;
+    std::map<Vhid, Instant> silences_;  // of masters we took over from: since when; until our addresses answer
+    struct Takeovers {
+        std::uint64_t unplanned = 0;
+        Duration last_silence{};
+    };
+    std::map<Vhid, Takeovers> takeovers_;
     Duration worst_slip_{}, last_minute_slip_{};
     Instant slip_since_{};
     Instant heard_kept_{};
@@ -103,7 +116,7 @@ private:
     log::RateLimit sender_limit_{20, 60s};
     std::string status_;
 
-    Watch kernel_watch_, beat_timer_, report_timer_, stop_timer_, look_timer_, silent_timer_;
+    Watch kernel_watch_, beat_timer_, report_timer_, stop_timer_, look_timer_, settle_timer_, silent_timer_;
     std::vector<Watch> signals_;
 };
 

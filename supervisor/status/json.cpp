@@ -110,6 +110,8 @@ private:
             {"last_heard", time(v.last_heard)},
             {"leased_until", time(v.leased_until)},
             {"became_master", v.counters.became_master},
+            {"unplanned_takeovers", v.unplanned_takeovers},
+            {"last_silence_seconds", v.unplanned_takeovers > 0 ? Json(seconds(v.last_silence)) : Json()},
             {"adverts",
              {{"sent", v.counters.sent},
               {"bow_outs_sent", v.counters.bow_outs_sent},
@@ -212,6 +214,7 @@ private:
                 {"demotion", p.demotion},
                 {"beat_seconds", seconds(p.beat)},
                 {"last_heard", time(p.last_heard)},
+                {"standby", p.standby},
                 {"authenticated", p.condition.has_value()},
                 {"healthy_backends", p.condition ? Json(p.condition->healthy) : Json()},
                 {"backends", p.condition ? Json(p.condition->backends) : Json()}};

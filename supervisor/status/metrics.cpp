@@ -132,6 +132,11 @@ private:
         counter("koi_transitions_total", "How often this node became master of a vhid.");
         for (const auto& v : s_.speaker.vhids)
             sample({{"vhid", number(v.vhid)}, {"to", "master"}}, v.counters.became_master);
+        counter("koi_takeovers_unplanned_total", "How often this node took over because a master fell silent.");
+        each_vhid([](const auto& v) { return v.unplanned_takeovers; });
+        gauge("koi_takeover_silence_seconds",
+              "From the last advert of the master before until our addresses answered, at the last unplanned takeover.");
+        each_vhid([](const auto& v) { return v.last_silence; });
         gauge("koi_demotion", "How unwell this node says it is; 0 is well, 240 the most.");
         each_vhid([](const auto& v) { return std::uint64_t{v.demotion.value()}; });
         gauge("koi_stepped_down", "1 while the operator keeps this node from leading.");
@@ -156,10 +161,13 @@ private:
             }
         gauge("koi_advert_heard_time_seconds", "When a peer's good advert was last heard, as a Unix time.");
         for (const auto& p : s_.speaker.peers)
-            sample({{"vhid", number(p.vhid)}, {"peer", p.address.text()}}, p.last_heard);
+            if (!p.standby) sample({{"vhid", number(p.vhid)}, {"peer", p.address.text()}}, p.last_heard);
+        gauge("koi_standby_heard_time_seconds", "When a peer last said that it stands by for us, as a Unix time.");
+        for (const auto& p : s_.speaker.peers)
+            if (p.standby) sample({{"vhid", number(p.vhid)}, {"peer", p.address.text()}}, p.last_heard);
         gauge("koi_peer_demotion", "How unwell a peer said it is.");
         for (const auto& p : s_.speaker.peers)
-            sample({{"vhid", number(p.vhid)}, {"peer", p.address.text()}}, std::uint64_t{p.demotion});
+            if (!p.standby) sample({{"vhid", number(p.vhid)}, {"peer", p.address.text()}}, std::uint64_t{p.demotion});
     }
 
     void each_vip(auto value) {

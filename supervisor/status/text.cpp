@@ -203,7 +203,7 @@ private:
                        p.condition
                            ? std::to_string(p.condition->healthy) + "/" + std::to_string(p.condition->backends)
                            : "",
-                       ""});
+                       p.standby ? "stands by" : ""});
         put(table, "PEERS");
         if (s_.speaker.peers.empty()) page_.line("no peer was heard");
 

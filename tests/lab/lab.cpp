@@ -50,6 +50,9 @@ void Lab::advance(Instant to) {
     const auto holders = std::ranges::count_if(nodes_, &Node::holds, [](const auto& n) -> const Node& { return *n; });
     if (holders == 0) unheld_ += to - now_;
     if (holders > 1) doubly_held_ += to - now_;
+    Instant answered = now_;
+    for (const auto& n : nodes_) answered = std::max(answered, std::min(to, n->answers_until(now_)));
+    unanswered_ += to - answered;
     for (std::size_t a = 0; a < nodes_.size(); ++a)
         for (std::size_t b = a + 1; b < nodes_.size(); ++b) {
             const Instant until = std::min({to, nodes_[a]->answers_until(now_), nodes_[b]->answers_until(now_)});
@@ -77,6 +80,10 @@ void Lab::carry_out(Node& from, const Outgoing& out) {
     for (const auto& r : out.roles)
         lines_.push_back(
             {now_, from.name(), std::string(to_string(r.from)) + " -> " + std::string(to_string(r.to)), r.because});
+    if (from.is_stopping && from.role() == carp::Role::init) {
+        look();  // it has left, and is still there
+        from.kill();
+    }
 }
 
 // ---- What can happen ------------------------------------------------------------------------------
@@ -98,9 +105,8 @@ void Lab::start(Node& n) {
 
 void Lab::stop(Node& n) {
     happen(n, "stopped");
+    n.is_stopping = true;
     carry_out(n, n.tell(carp::Stopped{}, now_));
-    look();  // it has left, and is still there
-    n.kill();
     look();
 }
 

@@ -64,6 +64,7 @@ public:
     Duration doubly_held() const { return doubly_held_; }  // in all, since the beginning
     Duration unheld() const { return unheld_; }
     Duration doubly_answered() const { return doubly_answered_; }  // two kernels at once, whatever their processes do
+    Duration unanswered() const { return unanswered_; }            // by any kernel
     struct Overlap {
         std::size_t one, other;
         Instant from;
@@ -110,7 +111,7 @@ private:
     std::vector<std::unique_ptr<Node>> nodes_;
     std::priority_queue<Arrival, std::vector<Arrival>, std::greater<>> arrivals_;
     std::uint64_t sent_ = 0, adverts_ = 0;
-    Duration doubly_held_{}, unheld_{}, doubly_answered_{};
+    Duration doubly_held_{}, unheld_{}, doubly_answered_{}, unanswered_{};
     static constexpr std::size_t most_nodes = 16;
     std::function<void(const Overlap&)> see_overlap_;
     std::vector<Instant> missed_ = std::vector<Instant>(most_nodes * most_nodes, Instant::min());

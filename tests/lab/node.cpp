@@ -22,6 +22,8 @@ carp::Settings settings_of(const NodeSettings& n) {
     s.advskew = *carp::Advskew::of(n.advskew);
     s.preempt = n.preempt;
     s.preempt_delay = n.preempt_delay;
+    s.interval = n.interval;
+    if (n.require) s.auth = {carp::Auth::Mode::require, {{1, std::string(32, 'k')}}, {}};
     return s;
 }
 
@@ -61,7 +63,9 @@ Outgoing Node::start(Instant now, std::uint64_t random) {
 }
 
 Outgoing Node::arrive(const Packet& packet, Instant now) {
-    if (!is_running()) return {};
+    const auto& to = packet.envelope.destination;
+    const bool for_us = to.is_multicast() || own_.of(to.family()) == to;
+    if (!is_running() || !for_us) return {};
     if (asleep_) {
         if (sleep_ == Sleep::process && socket_.size() < socket_holds) socket_.push_back(packet);
         return {};
@@ -112,6 +116,7 @@ Instant Node::deadline() const {
 }
 
 void Node::crash() {
+    is_stopping = false;
     if (instance_) heard_ = instance_->guard().replay().all();
     instance_.reset();
     socket_.clear();
@@ -140,14 +145,22 @@ Outgoing Node::perform(const std::vector<carp::Deed>& deeds, Instant now) {
             out.roles.push_back(*role);
             held_ = role->to == carp::Role::master;
             note_ = {role->to, held_ ? own_time(now) : Instant{}};
+            if (held_) leased_until_ = instance_->leased_until() + lost_;
         }
+        if (std::holds_alternative<carp::HandingOver>(deed)) {
+            leased_until_ = std::min(leased_until_, instance_->leased_until() + lost_);
+            note_ = {};
+        }
+        // Its tables are small: they are there at once.
+        if (const auto* prepare = std::get_if<carp::Prepare>(&deed); prepare && prepare->wanted)
+            append(out, perform(instance_->take(carp::Prepared{true}, own_time(now)), now));
     }
     return out;
 }
 
 void Node::say(const carp::Send& send, Instant now, Outgoing& out) {
     static const IpAddress group_v4 = *IpAddress::parse("224.0.0.18"), group_v6 = *IpAddress::parse("ff02::12");
-    if (holds()) {
+    if (holds() && instance_->state().handing_to == 0) {
         instance_->advert_left(own_time(now));
         leased_until_ = instance_->leased_until() + lost_;
         note_ = {carp::Role::master, own_time(now)};
@@ -157,8 +170,10 @@ void Node::say(const carp::Send& send, Instant now, Outgoing& out) {
         const auto give = [&](const carp::Envelope& way) {
             out.packets.push_back({way, instance_->bytes(send, way, own_time(now), wall(now))});
         };
-        give({*own_.v4, group_v4, 255});
-        if (own_.v6) give({*own_.v6, group_v6, 255});
+        const auto to = [&](const IpAddress& group) { return send.only ? *send.only : group; };
+        const auto speaks = [&](Family f) { return !send.only || send.only->family() == f; };
+        if (speaks(Family::ipv4)) give({*own_.v4, to(group_v4), 255});
+        if (own_.v6 && speaks(Family::ipv6)) give({*own_.v6, to(group_v6), 255});
     }
 }
 

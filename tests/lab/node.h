@@ -28,6 +28,8 @@ struct NodeSettings {
     std::string address{};  // default: 10.0.0.1, 10.0.0.2 ... in order of their coming
     std::string v6{};       // default: none, and adverts go over IPv4 alone
     std::string password = "koi-lab";
+    bool require = false;  // auth: require
+    Duration interval{};
 };
 
 using carp::Packet;
@@ -61,6 +63,8 @@ public:
     // Only while it runs.
     const carp::State& state() const { return instance_->state(); }
     const carp::Instance& instance() const { return *instance_; }
+
+    bool is_stopping = false;  // a clean stop: it ends when it leads no more
 
     // Every deed of a node gives what leaves it.
     Outgoing start(Instant now, std::uint64_t random);

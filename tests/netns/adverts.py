@@ -13,6 +13,7 @@ import time
 from namespaces import bare
 
 PROTOCOL = 112
+PRESENCE = 0xF2  # the first byte of a backup's word to its master
 GROUP = {4: "224.0.0.18", 6: "ff02::12"}
 GROUP_MAC = {4: bytes.fromhex("01005e000012"), 6: bytes.fromhex("333300000012")}
 ALL_PACKETS, ARP, IPV4, IPV6 = 0x0003, 0x0806, 0x0800, 0x86DD
@@ -54,10 +55,10 @@ def vrrp_2(number=51, priority=150, addresses=("10.77.0.100",), interval=1):
 
 
 def edited(payload, counter=None, **members):
-    """An advert with other members (advskew, demotion, advbase) and a right checksum; the digest and what follows stay."""
+    """An advert with other members (first, vhid, advskew, demotion, advbase) and a right checksum; the digest and what follows stay."""
     body = bytearray(payload[:36])
     for name, value in members.items():
-        body[{"vhid": 1, "advskew": 2, "demotion": 4, "advbase": 5}[name]] = value
+        body[{"first": 0, "vhid": 1, "advskew": 2, "demotion": 4, "advbase": 5}[name]] = value
     body[8:16] = body[8:16] if counter is None else struct.pack("!Q", counter)
     body[6:8] = bytes(2)
     struct.pack_into("!H", body, 6, checksum(bytes(body)))

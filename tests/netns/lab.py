@@ -164,19 +164,14 @@ class Lab:
         return host.koid
 
     def node(self, name, vips=("10.77.0.100/24",), vhid=51, advbase=1, advskew=0, preempt=True, config=None, key="koi-lab",
-             auth=None, auth_keys=None, **host_options):
-        """A machine with koid on it, as the simulated lab has them. `config` is merged over what the arguments say.
-
-        auth, auth_keys    the trailer's mode, and its keys by number: {1: "at least 32 characters…"}
-        """
+             **host_options):
+        """A machine with koid on it, as the simulated lab has them. `config` is merged over what the arguments say."""
         host = self.host(name, **host_options)
         told = {"carp": {"interface": "eth0", "advbase": advbase, "advskew": advskew, "preempt": preempt},
                 "vips": [{"vhid": vhid, "addresses": list(vips)}]}
-        if auth:
-            told["carp"] |= {"auth": auth, "auth_keys": {number: f"{{dir}}/auth-{number}.key" for number in auth_keys}}
         for part, value in (config or {}).items():
             told[part] = {**told[part], **value} if isinstance(value, dict) and part in told else value
-        self.koid(host, told, key, auth_keys=auth_keys)
+        self.koid(host, told, key)
         return host
 
     def ucarp(self, host, address, vhid=51, password="koi-lab", advbase=1, advskew=0, preempt=False, withdraw=True,

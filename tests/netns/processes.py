@@ -78,10 +78,13 @@ class Process:
             raise Failed(f"{self.name} on {self.host.name} ended with {self.popen.returncode} and never said '{text}'")
 
 
+AUTH_KEY = "koi-lab-" * 5  # of the trailer; every node has the same unless a story says otherwise
+
+
 class Koid(Process):
     """koid on a host, in a folder of its own, with somebody listening to what it tells its service manager."""
 
-    def __init__(self, host, config, key, name="koid", environment=None, arguments=(), program=BUILD / "koid", auth_keys=None):
+    def __init__(self, host, config, key, name="koid", environment=None, arguments=(), program=BUILD / "koid"):
         self.folder = host.folder / name
         for folder in ("run", "state"):
             (self.folder / folder).mkdir(parents=True, exist_ok=True)
@@ -89,8 +92,10 @@ class Koid(Process):
         self.socket = self.folder / "run" / "koi.sock"
         self.key_file.touch(mode=0o600)
         self.key_file.write_text(key)
-        for number, secret in (auth_keys or {}).items():
-            self.write_auth_key(number, secret)
+        self.auth_key = self.folder / "auth.key"  # {dir}/auth.key, of the trailer
+        if not self.auth_key.exists():
+            self.auth_key.touch(mode=0o600)
+            self.auth_key.write_text(AUTH_KEY)
         self.node_name = host.name
         self.write_config(config)
         self.notices = []  # (seconds since start, {"READY": "1", "STATUS": "…"})
@@ -121,21 +126,15 @@ class Koid(Process):
         beside.write_text(config)
         beside.rename(self.config_file)
 
-    def write(self, name, text):
+    def write(self, name, text, mode=0o644):
         """A file in koid's folder ({dir}), replaced in one step as careful programs do. Returns its path."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(path.name + ".new")
         beside.write_text(text)
+        beside.chmod(mode)
         beside.rename(path)
         return path
-
-    def write_auth_key(self, number, secret):
-        """A key of the trailer, for root alone: {dir}/auth-NUMBER.key."""
-        file = self.folder / f"auth-{number}.key"
-        file.touch(mode=0o600)
-        file.write_text(secret + "\n")
-        return file
 
     # What it told its service manager
 

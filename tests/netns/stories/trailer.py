@@ -9,22 +9,27 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from adverts import Ear, Mouth, advert, edited, is_genuine, trailer_in, with_trailer
+from adverts import PRESENCE, Ear, Mouth, advert, edited, frame, is_genuine, trailer_in, with_trailer
 from lab import story
 from nodes import (FAST, FAST_BACKUP, VIP, VIP_6, Dark, became_master, boot, cpu_seconds, figures, group, role, rounds, start_again,
                    status, wait_for_master)
+from processes import AUTH_KEY
 
 VIPS = (f"{VIP}/24", f"{VIP_6}/64")
-KEY, SECOND_KEY, GUESSED = (f"the {which} of the keys in this lab" for which in ("first", "second", "never-used"))
+KEY, SECOND_KEY, GUESSED = AUTH_KEY, "the second key of this lab's nodes", "a key that a stranger has guessed"
 LATE = 1.2  # a node counts at once and says so within a second
 FORGED = int(os.environ.get("KOI_FORGED", 20_000))
 
 
-def pair(lab, auth="require", left=FAST, right=FAST_BACKUP, key=KEY):
+def signed(carp, auth="require"):
+    """Settings of `carp`, with the trailer."""
+    return {"carp": {**carp, "auth": auth, "auth_keys": {1: "{dir}/auth.key"}}}
+
+
+def pair(lab, auth="require", left=FAST, right=FAST_BACKUP):
     """Two nodes that share a key; left leads."""
-    keys = {1: key}
-    nodes = (lab.node("left", number=1, vips=VIPS, config={"carp": left}, auth=auth, auth_keys=keys),
-             lab.node("right", number=2, vips=VIPS, config={"carp": right}, auth=auth, auth_keys=keys))
+    nodes = (lab.node("left", number=1, vips=VIPS, config=signed(left, auth)),
+             lab.node("right", number=2, vips=VIPS, config=signed(right, auth)))
     wait_for_master(lab, "left")
     lab.wait_until(lambda: role(nodes[1]) == "backup", 5, "right listens")
     return nodes
@@ -189,9 +194,8 @@ def story_attacks_on_koi(lab):
 
 # ---- A flood -----------------------------------------------------------------------------------------------------------------
 
-def lies(recorded, left, number=2000):
-    """Frames without a valid trailer: forged, edited, repeated, truncated, in turns. {reason: how many}, [frame]."""
-    from adverts import frame
+def lies(recorded, number=2800):
+    """Frames without a valid trailer: forged, edited, repeated, truncated, in turns."""
     chance, made = random.Random(51), []
     sender = trailer_in(recorded[0][1])["sender"]
     for n in range(number):
@@ -204,6 +208,9 @@ def lies(recorded, left, number=2000):
             lambda: (with_trailer(best, GUESSED, source, sender=sender, flags=("clock",)), source),
             lambda: (with_trailer(best, GUESSED, stranger, sender=chance.getrandbits(64)), stranger),
             lambda: (with_trailer(best, GUESSED, stranger, key_id=chance.randrange(2, 256)), stranger),
+            lambda: (with_trailer(best, GUESSED, source, sender=sender, flags=("leaving", "go"), to=chance.getrandbits(32)), source),
+            lambda: (with_trailer(edited(best, first=PRESENCE), GUESSED, stranger, sender=sender, flags=("asks", "ready")), stranger),
+            lambda: (edited(payload, counter=far, first=PRESENCE), chance.choice((source, stranger))),
             lambda: (edited(payload, counter=far, advskew=0), source),
             lambda: (edited(payload, advbase=255, advskew=255), source),
             lambda: (payload, source),
@@ -229,7 +236,7 @@ def story_flood_of_lies(lab):
     attacker = Attacker(lab)
     recorded = attacker.record(left)
     file = attacker.host.new_file("lies", ".hex")
-    file.write_text("\n".join(one.hex() for one in lies(recorded, left)))
+    file.write_text("\n".join(one.hex() for one in lies(recorded)))
     lab.run_for(2)
     nodes = (left, right)
     before = {node: (accepted(node), judged(node), cpu_seconds(node)) for node in nodes}
@@ -282,7 +289,7 @@ def story_auth_keys_are_changed(lab):
 
     def tell(node, *numbers):
         config = json.loads(node.koid.config_file.read_text())
-        config["carp"]["auth_keys"] = {number: str(node.koid.folder / f"auth-{number}.key") for number in numbers}
+        config["carp"]["auth_keys"] = {number: str(node.koid.folder / ("auth.key" if number == 1 else "auth-2.key")) for number in numbers}
         node.koid.write_config(config)
         reloaded = len(node.koid.notices)
         node.koid.reload()
@@ -296,7 +303,7 @@ def story_auth_keys_are_changed(lab):
         lab.check([(role(node), became_master(node)) for node in nodes] == [("master", 1), ("backup", 0)], "and no role changed")
     lab.check(keys_on_the_wire(left) == {1}, "left signs with key 1")
     for node in nodes:
-        node.koid.write_auth_key(2, SECOND_KEY)
+        node.koid.write("auth-2.key", SECOND_KEY, mode=0o600)
     tell(left, 1, 2)  # the wrong order, but within a minute
     lab.check(keys_on_the_wire(left) == {1}, "left has key 2, which right has not, and goes on to sign with key 1")
     all_is_well("one has two keys")
@@ -315,7 +322,7 @@ def story_auth_keys_are_changed(lab):
     left.koid.stop()
     wait_for_master(lab, "right")
     lab.check(keys_on_the_wire(right) == {2}, "left is stopped; right leads and signs with key 2")
-    right.koid.write_auth_key(2, GUESSED)
+    right.koid.write("auth-2.key", GUESSED, mode=0o600)
     right.koid.reload()
     start_again(left)
     lab.wait_until(lambda: refusals(left)["wrong_tag"] > 3, 5, "another key under the same number is refused")
@@ -327,7 +334,7 @@ def story_auth_keys_are_changed(lab):
 @story(needs={"koid", "ucarp"}, timeout=90)
 def story_trailer_beside_ucarp(lab):
     """A Koi with `auth: prefer` and a ucarp elect as ever: ucarp hears the longer adverts, Koi hears the plain ones."""
-    koi = lab.node("koi", advskew=50, auth="prefer", auth_keys={1: KEY})
+    koi = lab.node("koi", advskew=50, config=signed({}, "prefer"))
     wait_for_master(lab, "koi")
     ucarp = lab.host("ucarp")
     program = lab.ucarp(ucarp, VIP, advskew=0)

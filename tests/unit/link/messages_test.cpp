@@ -93,6 +93,8 @@ VhidReport any_vhid_report(Dice& dice) {
                               .accepted = dice.any(),
                               .refused = {},
                               .became_master = dice.any()},
+                 .unplanned_takeovers = dice.any(),
+                 .last_silence = dice.duration(),
                  .vips = dice.some([&] {
                      return VipReport{.held = {.interface = dice.text(0, 15), .prefix = dice.prefix()},
                                       .desired = dice.coin(),
@@ -120,7 +122,8 @@ Report any_report(Dice& dice) {
                                   .other_vips = dice.coin(),
                                   .doubt = dice.perhaps([&] {
                                       return static_cast<carp::Refusal>(dice.between(0, carp::refusals - 1));
-                                  })};
+                                  }),
+                                  .standby = dice.coin()};
             }),
             .worker_restarts = dice.any(),
             .worst_slip = dice.duration(),
@@ -136,7 +139,7 @@ std::vector<Message> one_of_each(unsigned seed) {
                      return VhidSettings{any_carp(dice), dice.some([&] { return dice.prefix(); })};
                  }),
                  .demote_link = dice.demotion()},
-        TableReady{dice.vhid(), dice.coin(), dice.coin(), dice.instant()},
+        TableReady{dice.vhid(), dice.coin(), dice.coin(), dice.instant(), dice.coin()},
         Condition{any_condition(dice)},
         Demote{dice.demotion()},
         StepDown{dice.vhid(), dice.text()},
@@ -145,7 +148,7 @@ std::vector<Message> one_of_each(unsigned seed) {
         Say{dice.coin(), dice.text()},
         Reloading{dice.coin()},
         Left{},
-        RoleTold{dice.vhid(), static_cast<carp::Role>(dice.between(0, 2)), dice.instant(), dice.text()},
+        RoleTold{dice.vhid(), static_cast<carp::Role>(dice.between(0, 2)), dice.instant(), dice.text(), dice.coin()},
         any_report(dice),
         Happened{static_cast<int>(dice.between(0, 7)), dice.text(), dice.text(),
                  dice.some([&] { return std::pair(dice.text(), dice.text()); })},

@@ -1,0 +1,109 @@
+"""An agreed hand-over between nodes that sign: a client that asks every 2 ms misses nothing."""
+
+from adverts import Ear
+from lab import story
+from nodes import VIP, metric, role, rounds, start_again, status, wait_for_master
+
+SIGNED = {"auth": "require", "auth_keys": {1: "{dir}/auth.key"}}
+
+
+class Pair:
+    """Two nodes that sign; the left one leads whenever it can."""
+
+    def __init__(self, lab, **carp):
+        self.lab = lab
+        self.left = lab.node("left", config={"carp": {**SIGNED, **carp, "advskew": 0}})
+        self.right = lab.node("right", config={"carp": {**SIGNED, **carp, "advskew": 50}})
+        self.client = lab.host("client")
+        wait_for_master(lab, "left")
+        lab.wait_until(lambda: role(self.right) == "backup", 10, "right listens")
+        self.wait_for_standby(self.left)
+
+    def wait_for_standby(self, leader):
+        self.lab.wait_until(lambda: any(one["standby"] for one in status(leader, "peers").get("peers", [])), 10,
+                            f"{leader.name} hears that somebody stands by")
+
+    def watch(self):
+        both = [self.left, self.right]
+        self.watching = self.client.watch(VIP, proto="ping", every_ms=2, timeout_ms=200)
+        self.owners = self.client.owners(VIP, both)
+        self.lab.run_for(0.3)
+
+    def judge(self, what):
+        self.lab.run_for(0.3)
+        self.watching.end()
+        self.owners.end()
+        check, answers = self.lab.check, self.watching
+        check(not answers.failures, f"{what}: {answers.failures} of {answers.probes} requests failed")
+        check(self.owners.doubly <= 0.02, f"both answered for {1000 * self.owners.doubly:.1f} ms, 20 at most")
+
+
+def leads(node):
+    return lambda: role(node) == "master"
+
+
+@story(needs={"koid", "nftables"}, timeout=60 + 10 * rounds(3))
+def story_a_planned_switch_loses_nothing(lab):
+    """koi step-down and step-up on the preferred master: there and back, and no request fails."""
+    pair = Pair(lab)
+    for _ in range(rounds(3)):
+        pair.watch()
+        pair.left.koid.koi("step-down", "51")
+        lab.wait_until(leads(pair.right), 5, "right leads")
+        lab.run_for(0.2)
+        pair.judge("step-down")
+        pair.watch()
+        pair.left.koid.koi("step-up", "51")
+        lab.wait_until(leads(pair.left), 5, "left leads again")
+        lab.run_for(0.2)
+        pair.judge("step-up")
+        pair.wait_for_standby(pair.left)
+
+
+@story(needs={"koid", "nftables"}, timeout=60 + 20 * rounds(2))
+def story_a_clean_stop_and_a_return_lose_nothing(lab):
+    """The preferred master is stopped, and comes back."""
+    pair = Pair(lab, interval="100ms")
+    for _ in range(rounds(2)):
+        pair.watch()
+        pair.left.koid.stop()
+        lab.wait_until(leads(pair.right), 5, "right leads")
+        pair.judge("stop")
+        pair.watch()
+        start_again(pair.left)
+        lab.wait_until(leads(pair.left), 15, "left leads again")
+        pair.judge("return")
+        pair.wait_for_standby(pair.left)
+
+
+@story(needs={"koid", "nftables"}, timeout=90)
+def story_a_master_that_slips_is_relieved(lab):
+    """A master held up for more than half of what its peers wait for says so, and the other one leads for a minute."""
+    pair = Pair(lab)
+    ear = Ear(lab.host("listener"))
+    pair.watch()
+    ear.wait_for_advert(pair.left.address())
+    pair.left.freeze()
+    lab.run_for(2.68)  # an advert is late by 1.68 s, more than half of 3 s; and the lease lasts for 2.85 s
+    pair.left.thaw()
+    lab.wait_until(leads(pair.right), 5, "right leads")
+    pair.judge("relief")
+    lab.check("was late by" in pair.left.koid.koi("events").stdout, "left says why")
+
+
+@story(needs={"koid", "nftables"}, timeout=90)
+def story_the_silence_of_a_takeover_is_told(lab):
+    """Who takes over from a master that died says how long it took; after a planned switch nothing is said."""
+    pair = Pair(lab, interval="100ms")
+    pair.left.koid.koi("step-down", "51")
+    lab.wait_until(leads(pair.right), 5, "right leads")
+    lab.check(metric(pair.right, "koi_takeovers_unplanned_total", vhid=51) == 0, "a planned switch is no unplanned takeover")
+    pair.left.koid.koi("step-up", "51")
+    lab.wait_until(leads(pair.left), 5, "left leads again")
+    pair.wait_for_standby(pair.left)
+    pair.left.kill_power()
+    lab.wait_until(leads(pair.right), 5, "right takes over")
+    lab.run_for(0.2)
+    silence = metric(pair.right, "koi_takeover_silence_seconds", vhid=51)
+    lab.check(metric(pair.right, "koi_takeovers_unplanned_total", vhid=51) == 1, "one unplanned takeover")
+    lab.check(0.2 < silence < 1, f"after {silence:.3f} s; three intervals and a fraction are 0.32 s")
