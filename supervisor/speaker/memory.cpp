@@ -201,7 +201,10 @@ const std::vector<carp::Replay::Line>& Memory::heard(Vhid vhid) const {
 }
 
 void Memory::keep(const carp::Counter::Kept& kept) { writer_->put(directory_ + "/counter", to_text(kept)); }
-void Memory::keep(const HeardLines& lines) { writer_->put(directory_ + "/heard", to_text(lines)); }
+void Memory::keep(const HeardLines& lines) {
+    heard_ = lines;
+    writer_->put(directory_ + "/heard", to_text(lines));
+}
 std::string Memory::trouble() const { return writer_->trouble(); }
 
 void Memory::finish(Duration most) {

@@ -38,10 +38,11 @@ public:
     static Memory open(const std::string& directory, std::uint64_t random, const Problem&);
 
     const carp::Counter::Kept& counter() const { return counter_; }
+    const HeardLines& heard() const { return heard_; }
     const std::vector<carp::Replay::Line>& heard(Vhid) const;
 
     void keep(const carp::Counter::Kept&);
-    void keep(const HeardLines&);
+    void keep(const HeardLines&);  // what heard() says from now on, too
     std::string trouble() const;  // why the last writing failed; empty: it did not
     void finish(Duration most);   // waits until all is written, but no longer than that
 

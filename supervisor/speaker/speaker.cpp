@@ -272,6 +272,7 @@ void Speaker::apply(const link::Settings& settings) {
             continue;
         }
         it->second->take(carp::Stopped{.at_once = true});
+        keep_heard();
         notes_.forget(it->first);
         tables_.erase(it->first);
         it = groups_.erase(it);
@@ -522,17 +523,20 @@ void Speaker::beat() {
 // Adverts go on whatever the disk does; what it could not take is said once.
 void Speaker::remember() {
     if (counter_.wants_keeping()) memory_.keep(counter_.reserve());
-    if (loop_.now() - heard_kept_ >= heard_pause) {
-        heard_kept_ = loop_.now();
-        HeardLines all;
-        for (const auto& [vhid, g] : groups_) all[vhid] = g->heard_counters();
-        memory_.keep(all);
-    }
+    if (loop_.now() - heard_kept_ >= heard_pause) keep_heard();
     const auto trouble = memory_.trouble();
     if (trouble != memory_trouble_ && !trouble.empty())
         tell(log::Level::warning, "memory",
              trouble + "; replays are still refused, but not across a restart of this node", {});
     memory_trouble_ = trouble;
+}
+
+// A vhid that is not served now, or not yet, keeps what is known of it.
+void Speaker::keep_heard() {
+    heard_kept_ = loop_.now();
+    HeardLines all = memory_.heard();
+    for (const auto& [vhid, g] : groups_) all[vhid] = g->heard_counters();
+    memory_.keep(all);
 }
 
 Demotion Speaker::demotion_of(const Group& g) const {
@@ -621,6 +625,7 @@ void Speaker::tell(log::Level level, std::string_view event, std::string_view se
 
 void Speaker::finish() {
     memory_.keep(counter_.close());
+    keep_heard();
     memory_.finish(last_writing);
 }
 

@@ -69,6 +69,7 @@ private:
     // by itself
     void beat();
     void remember();
+    void keep_heard();
     void settle_demotion();
     Demotion demotion_of(const Group&) const;
     void report();

@@ -1,4 +1,4 @@
-"""CARP and VRRP by hand: what a stranger may say on the wire, and an ear for what is said.
+"""CARP, its trailer and VRRP by hand: what a stranger may say on the wire, and an ear for what is said.
 
 The bytes are made here and not by Koi, so that neither proves the other with its own mistakes.
 """
@@ -13,7 +13,9 @@ import time
 from namespaces import bare
 
 PROTOCOL = 112
+PRESENCE = 0xF2  # the first byte of a backup's word to its master
 GROUP = {4: "224.0.0.18", 6: "ff02::12"}
+GROUP_MAC = {4: bytes.fromhex("01005e000012"), 6: bytes.fromhex("333300000012")}
 ALL_PACKETS, ARP, IPV4, IPV6 = 0x0003, 0x0806, 0x0800, 0x86DD
 
 
@@ -52,6 +54,73 @@ def vrrp_2(number=51, priority=150, addresses=("10.77.0.100",), interval=1):
     return bytes(body)
 
 
+def edited(payload, counter=None, **members):
+    """An advert with other members (first, vhid, advskew, demotion, advbase) and a right checksum; the digest and what follows stay."""
+    body = bytearray(payload[:36])
+    for name, value in members.items():
+        body[{"first": 0, "vhid": 1, "advskew": 2, "demotion": 4, "advbase": 5}[name]] = value
+    body[8:16] = body[8:16] if counter is None else struct.pack("!Q", counter)
+    body[6:8] = bytes(2)
+    struct.pack_into("!H", body, 6, checksum(bytes(body)))
+    return bytes(body) + payload[36:]
+
+
+# ---- The trailer KOIA, version 2 (carp/trailer.h) ----------------------------------------------------------------------------
+
+TRAILER = struct.Struct("!4sBBBBHHQQHHI")  # what stands before the tag
+FLAGS = {"leaving": 1, "clock": 2, "asks": 4, "ready": 8, "go": 16}
+
+
+def as_v6(address):
+    return socket.inet_pton(socket.AF_INET6, address if ":" in address else f"::ffff:{address}")
+
+
+def tag(key, signed, source, destination=None):
+    """HMAC-SHA-256 over the way and everything before the tag."""
+    version = 6 if ":" in source else 4
+    way = bytes([version, 0, 0, 0]) + as_v6(source) + as_v6(destination or GROUP[version])
+    return hmac.new(key.encode(), b"koi-carp-auth-v1" + way + signed, hashlib.sha256).digest()
+
+
+def with_trailer(advert, key, source, key_id=1, flags=(), interval_ms=0, session=1, sender=1, configuration=0, healthy=0,
+                 backends=0, to=0, tag_is=None):
+    """An advert of 36 bytes and its trailer, signed for the way from this source to the group."""
+    bits = sum(FLAGS[flag] for flag in flags)
+    head = TRAILER.pack(b"KOIA", 2, 1, key_id, bits, interval_ms, session, sender, configuration, healthy, backends, to)
+    body = head + (tag_is or tag(key, advert + head, source))
+    return advert + body + struct.pack("!HH", checksum(body), 0)
+
+
+def trailer_in(payload):
+    """The trailer's members, unchecked; None if there is none."""
+    if len(payload) != 36 + TRAILER.size + 36 or payload[36:40] != b"KOIA":
+        return None
+    _, version, algorithm, key_id, bits, interval_ms, session, sender, *_ = TRAILER.unpack_from(payload, 36)
+    return {"version": version, "algorithm": algorithm, "key_id": key_id, "interval_ms": interval_ms, "session": session,
+            "sender": sender, "flags": {name for name, bit in FLAGS.items() if bits & bit}}
+
+
+def is_genuine(payload, key, source):
+    """Whether the trailer's tag and sum are right."""
+    signed = 36 + TRAILER.size
+    return trailer_in(payload) is not None and checksum(payload[36:]) == 0 and \
+        hmac.compare_digest(payload[signed:signed + 32], tag(key, payload[:signed], source))
+
+
+# ---- On the wire -------------------------------------------------------------------------------------------------------------
+
+def frame(payload, source, mac=bytes.fromhex("00005e000133"), hops=255):
+    """The whole frame that carries an advert to its group, as from anybody."""
+    version = 6 if ":" in source else 4
+    if version == 6:
+        head = struct.pack("!IHBB", 6 << 28, len(payload), PROTOCOL, hops) + as_v6(source) + as_v6(GROUP[6])
+    else:
+        head = bytearray(struct.pack("!BBHHHBBH4s4s", 0x45, 0x10, 20 + len(payload), 0, 0x4000, hops, PROTOCOL, 0,
+                                     socket.inet_aton(source), socket.inet_aton(GROUP[4])))
+        struct.pack_into("!H", head, 10, checksum(bytes(head)))
+    return GROUP_MAC[version] + mac + struct.pack("!H", IPV6 if version == 6 else IPV4) + bytes(head) + payload
+
+
 class Mouth:
     """Says anything on the front wire of a host, from any address, with any TTL."""
 
@@ -75,19 +144,21 @@ class Mouth:
 
     def say_v6(self, payload, hops=255, source=None):
         if source:  # somebody else's, which the kernel would not send for us
-            head = struct.pack("!IHBB", 6 << 28, len(payload), PROTOCOL, hops)
-            addresses = socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, GROUP[6])
-            self.frames.send(bytes.fromhex("333300000012") + self.frames.getsockname()[4] + struct.pack("!H", IPV6) + head + addresses + payload)
+            self.frames.send(frame(payload, source, self.frames.getsockname()[4], hops))
             return
         self.v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, hops)
         self.v6.sendto(payload, (GROUP[6], 0, 0, self.index))
+
+    def say_as(self, payload, source):
+        """Over the family of the source, which may be anybody's."""
+        self.frames.send(frame(payload, source))
 
 
 class Ear:
     """Hears what a host's front wire carries of elections and neighbours.
 
     heard: a list of (when, kind, source, what), when in seconds of the monotonic clock, as read:
-        "advert"     source: an address     what: {"vhid", "advbase", "advskew", "demotion"}
+        "advert"     source: an address     what: {"vhid", "advbase", "advskew", "demotion", "payload"}
         "announced"  source: an address     what: the MAC it is said to be at now (ARP or neighbour advertisement)
     """
 
@@ -138,4 +209,5 @@ def understand(frame):
 def advert_in(source, payload):
     if len(payload) < 36 or payload[0] != 0x21:
         return None
-    return "advert", source, {"vhid": payload[1], "advskew": payload[2], "demotion": payload[4], "advbase": payload[5]}
+    return "advert", source, {"vhid": payload[1], "advskew": payload[2], "demotion": payload[4], "advbase": payload[5],
+                              "payload": payload}

@@ -126,12 +126,13 @@ class Koid(Process):
         beside.write_text(config)
         beside.rename(self.config_file)
 
-    def write(self, name, text):
+    def write(self, name, text, mode=0o644):
         """A file in koid's folder ({dir}), replaced in one step as careful programs do. Returns its path."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(path.name + ".new")
         beside.write_text(text)
+        beside.chmod(mode)
         beside.rename(path)
         return path
 

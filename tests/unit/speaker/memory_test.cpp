@@ -52,6 +52,15 @@ TEST_F(MemoryOnDisk, ANewNodeIsNobodyYet) {
     m.finish(5s);
 }
 
+// A vhid that a reload takes away and another one brings back goes on where it was.
+TEST_F(MemoryOnDisk, WhatIsKeptIsKnownAtOnce) {
+    auto m = open();
+    m.keep(heard);
+    EXPECT_EQ(m.heard(), heard);
+    EXPECT_EQ(m.heard(*Vhid::of(1)), heard.at(*Vhid::of(1)));
+    m.finish(5s);
+}
+
 TEST_F(MemoryOnDisk, TheNextOneRemembers) {
     auto first = open();
     first.keep(carp::Counter::Kept{1, 1, 1});
