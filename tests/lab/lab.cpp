@@ -42,7 +42,7 @@ void Lab::deliver(const Arrival& a) {
     const std::size_t way = a.from * most_nodes + a.to;
     const bool awake = to.is_awake();
     if (!awake && a.from != nobody) missed_[way] = now_;
-    const Instant spoke = spoke_[a.to];
+    const Instant spoke = awake ? to.lab_time(to.state().counts_from) : Instant::min();
     const auto accepted = awake ? to.instance().counters().accepted : 0;
     carry_out(to, to.arrive(*a.packet, now_));
     const bool heard = awake && to.instance().counters().accepted != accepted;

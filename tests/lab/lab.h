@@ -79,7 +79,7 @@ public:
     // The last packet of `from` that the process on `to` heard and did not refuse. Never: the beginning of time.
     struct Crossing {
         Instant said = Instant::min(), heard = Instant::min();
-        Instant hearer_spoke = Instant::min();  // last, before it heard this
+        Instant hearer_spoke = Instant::min();  // before that, if it leads
     };
     const Crossing& crossing(std::size_t from, std::size_t to) const { return crossings_[from * most_nodes + to]; }
     Instant spoke(std::size_t n) const { return spoke_[n]; }                 // when a packet last left this node

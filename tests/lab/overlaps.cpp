@@ -83,7 +83,7 @@ void Overlaps::see(const Lab::Overlap& o) {
     if (!goes_on) {
         const auto kind = kind_of(older, newer, o.from);
         if (!kind) return complain(older, newer, o, "nothing was missed");
-        e = {past_[older].reign, past_[newer].reign, *kind, o.from, o.from, o.from};
+        e = {past_[older].reign, past_[newer].reign, *kind, o.from, o.from, o.from - 1us};
         ++tally_.seen[static_cast<std::size_t>(*kind)];
     }
     e.until = o.from + o.lasted;
@@ -137,9 +137,11 @@ void Overlaps::measure(std::size_t older, std::size_t newer, Episode& e) {
     const Instant missed = last_missed(older, newer);
     if (missed >= e.began || (is_short() && awake > e.began)) change_kind(e, Kind::unknowable);
     for (const Instant failed : {awake, missed})
-        if (failed >= e.measured) e.end = std::max(e.end, failed + a_beat + exchange);
-    for (const auto& c : {lab_.crossing(older, newer), lab_.crossing(newer, older)}) {
-        if (c.heard < e.measured || c.said < e.began || c.said <= missed) continue;
+        if (failed > e.measured) e.end = std::max(e.end, failed + a_beat + exchange);
+    std::array crossed = {lab_.crossing(older, newer), lab_.crossing(newer, older)};
+    std::ranges::sort(crossed, {}, &Lab::Crossing::heard);
+    for (const auto& c : crossed) {
+        if (c.heard <= e.measured || c.said < e.began || c.said <= missed) continue;
         const bool is_answered = c.hearer_spoke <= c.heard - just_now;
         e.end = is_answered ? std::min(e.end, c.heard + exchange) : std::max(e.end, c.heard + a_beat + exchange);
     }
