@@ -31,6 +31,9 @@
 //          woken       One of the two is a guest that was paused: its clock stood still, and so did its lease or its
 //                      patience. For one beat of the other one, and no longer than one exchange after an advert has
 //                      crossed.
+//          prolonged   The older one's machine was suspended after it spoke, and its kernel's timers stood still. A
+//                      process that is awake knows better than its lease; one that died or hangs since does not.
+//                      Then the lease ends it, later by the time of that sleep.
 //
 //      Everything else is forbidden; above all an older leader that still answers when one takes over by silence
 //      that heard all it said. An exchange is an advert and what the other one says to it: twice the wire; one beat

@@ -104,6 +104,7 @@ Outgoing Node::wake(Instant now) {
         lost_ += now - asleep_since_;
         woke_from_pause_ = now;
     }
+    if (sleep_ == Sleep::machine) woke_from_suspend_ = now;
     Outgoing all;
     if (is_running()) append(all, perform(instance_->wake(own_time(now)), now));
     const auto waited = std::exchange(socket_, {});

@@ -60,6 +60,7 @@ public:
         return held_ && !machine_sleeps_ ? std::max(leased_until_, now) : now;
     }
     Instant woke_from_pause() const { return woke_from_pause_; }
+    Instant woke_from_suspend() const { return woke_from_suspend_; }
     Instant lab_time(Instant own) const { return own + lost_; }  // of what its clock shows
     const carp::OwnAddresses& addresses() const { return own_; }
     Instant deadline() const;
@@ -112,7 +113,7 @@ private:
     std::unique_ptr<carp::Counter> counter_;
     std::vector<carp::Replay::Line> heard_;
     Duration wall_off_{};
-    Instant woke_from_pause_ = Instant::min();
+    Instant woke_from_pause_ = Instant::min(), woke_from_suspend_ = Instant::min();
     std::deque<Packet> socket_;
     std::function<void(const Packet&)> see_accepted_;
 };

@@ -28,6 +28,7 @@ std::string_view Overlaps::name(Kind k) {
         case Kind::in_flight: return "in flight";
         case Kind::impatient: return "impatient";
         case Kind::woken: return "woken";
+        case Kind::prolonged: return "prolonged";
     }
     return "?";
 }
@@ -93,7 +94,8 @@ void Overlaps::see(const Lab::Overlap& o) {
                  std::string(name(e.kind)) + " since " + std::to_string(e.began.time_since_epoch().count()) +
                      " us, " + ms(e.until - e.end) + " too long");
     auto& longest = tally_.longest[static_cast<std::size_t>(e.kind)];
-    longest = std::max(longest, e.until - e.began);
+    if (e.kind != Kind::woken || (node(older).is_awake() && node(newer).is_awake()))
+        longest = std::max(longest, e.until - e.began);
 }
 
 // Why two may answer from now on, or nothing.
@@ -104,6 +106,7 @@ std::optional<Overlaps::Kind> Overlaps::kind_of(std::size_t older, std::size_t n
     const Instant spoke = lab_.spoke(older);
     if (spoke <= n.waits_from) {
         if (slept_through(older, spoke)) return Kind::woken;
+        if (node(older).woke_from_suspend() > spoke && !node(older).is_awake()) return Kind::prolonged;
         if (n.patience < o.lease) return Kind::impatient;
         return std::nullopt;
     }

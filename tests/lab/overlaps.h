@@ -16,8 +16,8 @@ namespace koi::lab {
 
 class Overlaps {
 public:
-    enum class Kind { unknowable, in_flight, impatient, woken };
-    static constexpr std::size_t kinds = 4;
+    enum class Kind { unknowable, in_flight, impatient, woken, prolonged };
+    static constexpr std::size_t kinds = 5;
     static std::string_view name(Kind);
 
     struct Tally {
