@@ -60,7 +60,7 @@ Instance::Reception Instance::hear(const Advert& advert, const Packet& packet, I
     }
     ++counters_.accepted;
     const Duration interval = heard.trailer ? std::chrono::milliseconds(heard.trailer->interval_ms) : Duration{};
-    heard.deeds = take(Heard{advert, source, interval}, now);
+    heard.deeds = advert.presence ? wake(now) : take(Heard{advert, source, interval}, now);
     return heard;
 }
 
