@@ -9,7 +9,7 @@
 //   With `require` a node accepts nothing else, and nothing twice or backwards; with `prefer` it also accepts a plain
 //   advert with the right digest, unless its source has shown a valid trailer within a day.
 //   What a friend says, fresh and in order, is accepted by both.
-//   What is refused is counted and moves nothing; a presence moves nothing either.
+//   What is refused is counted and moves nothing; a presence changes no role.
 #include <algorithm>
 #include <array>
 #include <map>
@@ -174,7 +174,7 @@ public:
             KOI_CHECK(!is_fresh(payload, *advert, way, time, said));
             return;
         }
-        KOI_CHECK(instance_.counters().accepted == counters.accepted + 1);
+        KOI_CHECK(instance_.counters().accepted == counters.accepted + (advert->presence ? 0 : 1));
         KOI_CHECK(advert->vhid == vhid && way.source != our_v4 && way.source != our_v6);
         if (heard.trailer) {
             KOI_CHECK(by_friend(payload, way, said) && heard.trailer->sender != our_id);
@@ -188,7 +188,7 @@ public:
             KOI_CHECK(settings_.auth.legacy_peers.empty() || is_legacy(way.source));
             KOI_CHECK(shown == shown_.end() || time.now - shown->second >= 24h);
         }
-        KOI_CHECK(!advert->presence || overslept || same(state, instance_.state()));
+        KOI_CHECK(!advert->presence || overslept || state.role == instance_.state().role);
         perform(heard.deeds, time);
     }
 
