@@ -8,8 +8,8 @@
 //
 // A node that cannot serve says so. Its demotion is the sum, at most 240, of: what the worker finds; demote.link for
 // each other interface that is down; 240 without a worker for worker_grace (10 s); 240 for a minute after a table was
-// not ready within 2 s, an advert was late by half of what peers wait for, or an address could not be taken, so that a peer leads and this node does not come back to
-// fail again.
+// not ready within 2 s, an advert was late by half of what peers wait for, or an address could not be taken, so that
+// a peer leads and this node does not come back to fail again.
 #pragma once
 
 #include <map>
