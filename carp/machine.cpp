@@ -188,10 +188,12 @@ void handed_over(Turn& t, const Heard& h) {
 
 void hear_as_master(Turn& t, const OwnAddresses& own, const Heard& h) {
     const std::string who = h.source.text();
-    if (t.next.handing_to != 0 && h.sender == t.next.handing_to && !h.go && !h.leaving) return handed_over(t, h);
-    if (h.go || t.next.handing_to != 0) return;
+    const bool handing = t.next.handing_to != 0;
+    if (handing && h.sender == t.next.handing_to && !h.go && !h.leaving) return handed_over(t, h);
+    if (h.go) return;
+    const bool would_answer = !handing && t.now - t.next.counts_from >= just_now;
     if (h.leaving) {  // his claim is worth nothing, but he should know that we are here
-        if (t.now - t.next.counts_from >= just_now) t.say();
+        if (would_answer) t.say();
         return;
     }
     if (!t.next.leaving.empty() && !h.advert.is_bow_out()) {  // somebody leads already
@@ -201,11 +203,11 @@ void hear_as_master(Turn& t, const OwnAddresses& own, const Heard& h) {
     switch (judge(t, own, h)) {
         case Verdict::undecided: return;
         case Verdict::stay:  // rule 4
-            if (t.now - t.next.counts_from >= just_now) t.say();
-            t.actions.emplace_back(AnnounceAgain{who + " spoke as master, too"});
+            if (would_answer) t.say();
+            if (!handing) t.actions.emplace_back(AnnounceAgain{who + " spoke as master, too"});
             return;
         case Verdict::yield:  // rule 3
-            t.actions.emplace_back(SendAdvert{});
+            if (!handing) t.actions.emplace_back(SendAdvert{});
             t.become(Role::backup, who + " has the better claim (" + described(claim_of(h.advert)) + ")");
             t.note(h);
             t.wait_from(t.now);

@@ -51,7 +51,8 @@
 //  over by rule 5, or hears that the master is leaving, has its tables prepared and then asks every 10 ms: by rule 5
 //  at once, of a leaving master in the order of the ranks.
 //  14. A master that is asked by a better claim, or is leaving, answers the first who is ready with "go". From then
-//  on it answers for its addresses 15 ms at most, and says nothing more. It lets go when it hears the successor.
+//  on it answers for its addresses 15 ms at most, and says nothing more. It lets go when it hears the successor, or
+//  anybody else it would give way to.
 //  15. Whoever is told to go, and asked within the last 50 ms, takes the addresses first and then says its first
 //  advert.
 //

@@ -232,7 +232,12 @@ std::unique_ptr<Group> Speaker::make_group(const link::VhidSettings& settings) {
                         Loop::move(look_timer_, loop_.now() + 1s);
                     });
                 },
-            .leased = [this](Group& g) { holder_.renew(g.vhid(), term_of(g, holder_)); },
+            .leased =
+                [this](Group& g) {
+                    holder_.renew(g.vhid(), term_of(g, holder_));
+                    // Asked for right after we spoke: a crash must not meet numbers above those on disk.
+                    if (counter_.wants_keeping()) memory_.keep(counter_.reserve());
+                },
             .slipped = [this](Group& g, Duration slip) { slipped(g, slip); },
             .prepare = [this](Group& g, bool wanted) { prepare(g, wanted); }},
         counter_);

@@ -19,13 +19,15 @@
 //      kernel does (node.h). What cannot be otherwise is told apart and counted (overlaps.h):
 //
 //          unknowable  An advert of the older leader failed to reach the newer one while that one waited: it was
-//                      lost, cut off, delayed, or the newer one slept. Until an advert crosses again: one exchange
+//                      lost, cut off, delayed, or the newer one slept; or one of the two was suspended since the
+//                      newer one took over, and woke within its lease. Until an advert crosses again: one exchange
 //                      after the first that did, and no later than one beat after the last that did not. The same
 //                      for every other kind from the moment when an advert between the two fails.
 //          in flight   The newer one took over openly (a better claim, a bow-out, by agreement, or again after it had
-//                      handed over in vain) or the two took over at once, and
-//                      neither can have heard of it yet. For one exchange. So, too, if it let the older one's adverts
+//                      handed over in vain) or the two took over at once, and neither can have heard of it yet. For one exchange. So, too, if it let the older one's adverts
 //                      pass because it followed a better master than that.
+//          unanswered  What would have been over after an exchange, but the one that should have answered had spoken
+//                      within the last 1/256 s and was silent (machine.h, rule 4). For one beat more.
 //          impatient   By its settings the newer one waits for less than the longest lease of the older one, which
 //                      different advbases bring, or different skews where it is 0, and it had heard nothing from the
 //                      older one since it began to wait. For one exchange.
@@ -37,9 +39,8 @@
 //                      Then the lease ends it, later by the time of that sleep.
 //
 //      Everything else is forbidden; above all an older leader that still answers when one takes over by silence
-//      that heard all it said. An exchange is an advert and what the other one says to it: twice the wire; one beat
-//      more where that one stays silent because it spoke within the last 1/256 s (machine.h, rule 4). If one of the
-//      two has no process, or it sleeps, nobody can tell it anything; then its lease ends what was allowed.
+//      that heard all it said. An exchange is an advert and what the other one says to it: twice the wire. If one of
+//      the two has no process, or it sleeps, nobody can tell it anything; then its lease ends what was allowed.
 //      The longest lease is three intervals where the leader tells one, else three advbases, or three of its beats
 //      where the base is 0.
 //

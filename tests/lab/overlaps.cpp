@@ -26,6 +26,7 @@ std::string_view Overlaps::name(Kind k) {
     switch (k) {
         case Kind::unknowable: return "unknowable";
         case Kind::in_flight: return "in flight";
+        case Kind::unanswered: return "unanswered";
         case Kind::impatient: return "impatient";
         case Kind::woken: return "woken";
         case Kind::prolonged: return "prolonged";
@@ -90,6 +91,10 @@ void Overlaps::see(const Lab::Overlap& o) {
     }
     e.until = o.from + o.lasted;
     measure(older, newer, e);
+    if (e.until > e.end && e.until <= e.unanswered_until) {
+        if (e.kind != Kind::unknowable) change_kind(e, Kind::unanswered);
+        e.end = e.unanswered_until;
+    }
     if (e.until > e.end)
         complain(older, newer, o,
                  std::string(name(e.kind)) + " since " + std::to_string(e.began.time_since_epoch().count()) +
@@ -103,6 +108,10 @@ void Overlaps::see(const Lab::Overlap& o) {
 std::optional<Overlaps::Kind> Overlaps::kind_of(std::size_t older, std::size_t newer, Instant now) const {
     const Past &o = past_[older], &n = past_[newer];
     if (slept_through(older, n.took_over) || slept_through(newer, n.took_over)) return Kind::woken;
+    if (now > n.took_over) {  // it began again
+        const bool woke = node(older).woke_from_suspend() == now || node(newer).woke_from_suspend() == now;
+        return woke ? std::optional(Kind::unknowable) : std::nullopt;
+    }
     if (!n.by_silence) return Kind::in_flight;
     const Instant spoke = lab_.spoke(older);
     if (spoke <= n.waits_from) {
@@ -140,14 +149,15 @@ void Overlaps::measure(std::size_t older, std::size_t newer, Episode& e) {
 
     const Instant missed = last_missed(older, newer);
     if (missed >= e.began || (is_short() && awake > e.began)) change_kind(e, Kind::unknowable);
-    for (const Instant failed : {awake, missed})
-        if (failed > e.measured) e.end = std::max(e.end, failed + a_beat + exchange);
+    if (awake > std::max(e.measured, e.began)) e.end = std::max(e.end, awake + a_beat + exchange);
+    if (missed > e.measured) e.end = std::max(e.end, missed + a_beat + exchange);
     std::array crossed = {lab_.crossing(older, newer), lab_.crossing(newer, older)};
     std::ranges::sort(crossed, {}, &Lab::Crossing::heard);
     for (const auto& c : crossed) {
         if (c.heard <= e.measured || c.said < e.began || c.said <= missed) continue;
         const bool is_answered = c.hearer_spoke <= c.heard - just_now;
-        e.end = is_answered ? std::min(e.end, c.heard + exchange) : std::max(e.end, c.heard + a_beat + exchange);
+        (is_answered ? e.end : e.unanswered_until) =
+            is_answered ? std::min(e.end, c.heard + exchange) : c.heard + a_beat + exchange;
     }
     e.measured = lab_.now();
 }

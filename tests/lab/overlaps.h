@@ -16,8 +16,8 @@ namespace koi::lab {
 
 class Overlaps {
 public:
-    enum class Kind { unknowable, in_flight, impatient, woken, prolonged };
-    static constexpr std::size_t kinds = 5;
+    enum class Kind { unknowable, in_flight, unanswered, impatient, woken, prolonged };
+    static constexpr std::size_t kinds = 6;
     static std::string_view name(Kind);
 
     struct Tally {
@@ -54,7 +54,8 @@ private:
         unsigned older = 0, newer = 0;  // reigns
         Kind kind{};
         Instant began{}, until = Instant::min(), measured{};
-        Instant end = Instant::max();  // when it must be over
+        Instant end = Instant::max();               // when it must be over
+        Instant unanswered_until = Instant::min();  // or then, because an answer was withheld
     };
 
     const Node& node(std::size_t n) const { return *lab_.nodes()[n]; }

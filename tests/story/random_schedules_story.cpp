@@ -310,7 +310,7 @@ struct Search {
 };
 
 #if defined(__SANITIZE_ADDRESS__)
-constexpr std::uint64_t usual_seeds = 1'500;
+constexpr std::uint64_t usual_seeds = 600;
 #else
 constexpr std::uint64_t usual_seeds = 12'000;
 #endif

@@ -208,6 +208,19 @@ TEST(Rule14, ALeavingMasterThatHearsAnotherOneLeaves) {
     EXPECT_EQ(stays.hear(Node::leaving, 0), "advert") << "a leaving one's claim is worth nothing, however good";
 }
 
+TEST(Rule14, AnotherMasterMayComeInBetween) {
+    auto m = master(100);
+    m.ask(50);
+    EXPECT_EQ(m.hear(Node::plain, 200), "") << "a worse one is told nothing";
+    EXPECT_EQ(m.hear(Node::plain, 0), "master -> backup") << "a better one need not wait for the end of it";
+    EXPECT_EQ(m.because, "10.0.0.2 has the better claim (demotion 0, beat 1.00 s)");
+    auto leaving = master(100);
+    leaving.presence();
+    leaving.tell(Stopped{});
+    leaving.ask(50);
+    EXPECT_EQ(leaving.hear(Node::plain, 200), "master -> init, bow-out") << "somebody leads";
+}
+
 // ---- Rule 15 ----
 
 TEST(Rule15, WhoIsToldToGoTakesTheAddressesAndThenSpeaks) {
