@@ -94,7 +94,8 @@ public:
     std::vector<Deed> resume(Instant now);
     std::vector<Deed> take(const Event&, Instant now);
     // A decoded advert for this vhid and the packet it came in, whose source is not one of our own addresses. Checks
-    // vhid, echo, unicast peers, the trailer and the digest first; a refusal is counted and moves nothing.
+    // vhid, echo, unicast peers, the trailer and the digest first; a refusal is counted and moves nothing. Nor does a
+    // presence, which is no claim.
     struct Reception {
         std::optional<Refusal> refused;
         std::optional<Refusal> doubt;    // heard as plain CARP although its trailer is not valid (guard.h)

@@ -189,8 +189,15 @@ void handed_over(Turn& t, const Heard& h) {
 void hear_as_master(Turn& t, const OwnAddresses& own, const Heard& h) {
     const std::string who = h.source.text();
     if (t.next.handing_to != 0 && h.sender == t.next.handing_to && !h.go && !h.leaving) return handed_over(t, h);
-    if (h.go || h.leaving) return;  // he does not want to stay
-    if (t.next.handing_to != 0) return;
+    if (h.go || t.next.handing_to != 0) return;
+    if (h.leaving) {  // his claim is worth nothing, but he should know that we are here
+        if (t.now - t.next.counts_from >= just_now) t.say();
+        return;
+    }
+    if (!t.next.leaving.empty() && !h.advert.is_bow_out()) {  // somebody leads already
+        t.next.leaving += "; " + who + " leads, too";
+        return leave(t);
+    }
     switch (judge(t, own, h)) {
         case Verdict::undecided: return;
         case Verdict::stay:  // rule 4

@@ -1,8 +1,8 @@
 // supervisor/answers.cpp — what the worker answers on the control socket (paths in supervisor/control/paths.h).
 #include <algorithm>
-#include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "supervisor/control/words.h"
 #include "supervisor/plan.h"
 #include "supervisor/worker.h"
 
@@ -12,28 +12,7 @@ namespace {
 
 using nlohmann::json;
 
-control::Answer as_json(const json& body, int status = 200) {
-    return {status, "application/json", body.dump(2) + "\n"};
-}
-control::Answer error(int status, const std::string& sentence) { return as_json({{"error", sentence}}, status); }
-
-std::string word(const control::Request& request, const std::string& key, const std::string& otherwise) {
-    const auto found = request.query.find(key);
-    return found == request.query.end() ? otherwise : found->second;
-}
-
-std::uint64_t number(const std::string& text, std::uint64_t otherwise) {
-    std::uint64_t n = otherwise;
-    std::from_chars(text.data(), text.data() + text.size(), n);
-    return n;
-}
-
-// A member of a small JSON body; the parser's exceptions stop here.
-std::optional<json> member(const std::string& body, const char* name) {
-    const auto tree = json::parse(body, nullptr, false);
-    if (!tree.is_object() || !tree.contains(name)) return std::nullopt;
-    return tree[name];
-}
+using control::as_json, control::error, control::number, control::word;
 
 json to_json(const std::vector<config::Complaint>& complaints) {
     json list = json::array();
@@ -122,7 +101,7 @@ control::Answer Worker::answer_status(const control::Request& request) {
     if (format == "json") return {200, "application/json", status::as_json(value, *part)};
     if (format == "yaml") return {200, "application/yaml", status::as_yaml(value, *part)};
     if (format != "text") return error(400, "there is no format \"" + format + "\"; use json, yaml or text");
-    const auto columns = std::clamp<std::uint64_t>(number(word(request, "columns", "100"), 100), 40, 100);
+    const auto columns = std::clamp<std::uint64_t>(number(request, "columns", 100), 40, 100);
     return {200, "text/plain; charset=utf-8",
             status::as_text(value, *part, {word(request, "colour", "0") == "1", static_cast<unsigned>(columns)})};
 }
@@ -130,9 +109,7 @@ control::Answer Worker::answer_status(const control::Request& request) {
 // Without a file: what stands undone at the moment. With one: what applying it would change, while nothing is
 // changed.
 control::Answer Worker::answer_plan(const control::Request& request) {
-    std::string file = setup_.configuration;
-    if (const auto given = member(request.body, "configuration"); given && given->is_string())
-        file = given->get<std::string>();
+    const std::string file = control::text_in(request.body, "configuration").value_or(setup_.configuration);
     // The file is opened with our rights, and complaints quote it: what one may not read must not be read for one.
     if (file != setup_.configuration && request.uid != 0)
         return error(403, "only root may ask about another file than " + setup_.configuration);
@@ -162,12 +139,12 @@ control::Answer Worker::answer_plan(const control::Request& request) {
 }
 
 control::Answer Worker::answer_events(const control::Request& request) {
-    const auto most = number(word(request, "most", "2000"), 2000);
+    const auto most = number(request, "most", 2000);
     std::string lines;
     status::Status times;
     times.at = loop_.now();
     times.wall = std::chrono::system_clock::now();
-    for (const auto& event : events_.after(number(word(request, "after", "0"), 0), static_cast<std::size_t>(most)))
+    for (const auto& event : events_.after(number(request, "after", 0), static_cast<std::size_t>(most)))
         lines += status::event_json(event, times) + "\n";
     return {200, "application/x-ndjson", lines};
 }
@@ -181,8 +158,8 @@ control::Answer Worker::answer_reload() {
 }
 
 control::Answer Worker::answer_step(const control::Request& request, bool down) {
-    const auto given = member(request.body, "vhid");
-    const auto vhid = given && given->is_number_integer() ? Vhid::of(given->get<std::int64_t>()) : std::nullopt;
+    const auto given = control::number_in(request.body, "vhid");
+    const auto vhid = given ? Vhid::of(*given) : std::nullopt;
     if (!vhid) return error(400, "say which vhid, 1 to 255");
     const bool known = std::ranges::any_of(config_.vips, [&](const auto& g) { return g.carp.vhid == *vhid; });
     if (!known) return error(404, "vhid " + std::to_string(vhid->value()) + " is not in the configuration");

@@ -333,7 +333,9 @@ void Worker::look_at_drains() {
                 connections += backend->second.active + backend->second.persistent;
             }
             if (connections == 0)
-                change_pool(pool.name, [&](auto s, const auto&) { return discovery::drained(std::move(s), member); });
+                change_pool(pool.name, [&, gone = member](auto s, const auto&) {
+                    return discovery::drained(std::move(s), gone);
+                });
         }
     }
 }

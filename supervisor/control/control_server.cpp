@@ -7,11 +7,11 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "supervisor/base/check.h"
 #include "supervisor/control/unix_socket.h"
+#include "supervisor/control/words.h"
 
 namespace koi::control {
 
@@ -22,12 +22,6 @@ constexpr unsigned most_connections = 32;
 constexpr unsigned idle_seconds = 60;
 constexpr std::size_t most_followers = 16;         // the other half is for everybody else
 constexpr std::size_t longest_backlog = 4u << 20;  // a follower that is further behind than this is let go of
-
-Answer refusal(int status, const std::string& sentence) {
-    const nlohmann::json tree = {{"error", sentence}};
-    constexpr auto replace = nlohmann::json::error_handler_t::replace;
-    return {status, "application/json", tree.dump(2, ' ', false, replace) + "\n"};
-}
 
 struct DestroyResponse {
     void operator()(MHD_Response* r) const noexcept { MHD_destroy_response(r); }
@@ -183,14 +177,14 @@ MHD_Result ControlServer::Inside::begin(MHD_Connection* connection, const char* 
     if (!peer || !may_ask(*peer, group)) {
         exchange->handed_over = true;
         exchange->answer =
-            refusal(403, "this socket answers root and members of the group koi; you are uid " +
-                             (peer ? std::to_string(peer->uid) : "unknown") + "; use sudo, or run: adduser USER koi");
+            error(403, "this socket answers root and members of the group koi; you are uid " +
+                           (peer ? std::to_string(peer->uid) : "unknown") + "; use sudo, or run: adduser USER koi");
         return send_answer(*exchange);
     }
     exchange->request.uid = peer->uid;
     if (announced_length(connection) > largest_body) {
         exchange->handed_over = true;
-        exchange->answer = refusal(413, "a request's body may have 16 MiB at most");
+        exchange->answer = error(413, "a request's body may have 16 MiB at most");
         return send_answer(*exchange);
     }
     const auto collect = [](void* query, MHD_ValueKind, const char* key, const char* value) noexcept {
@@ -254,7 +248,7 @@ MHD_Result ControlServer::Inside::send_stream(Exchange& exchange) {
     const auto followers = std::ranges::count_if(exchanges, [](const auto& e) { return e.second->follows; });
     if (static_cast<std::size_t>(followers) > most_followers) {
         exchange.follows = false;
-        exchange.answer = refusal(503, "too many follow the events already; ask without follow");
+        exchange.answer = error(503, "too many follow the events already; ask without follow");
         return send_answer(exchange);
     }
     exchange.backlog.insert(0, exchange.answer->body);

@@ -52,6 +52,12 @@ std::optional<Number> number(std::string_view text, int base = 10) {
     return bad == std::errc{} && end == text.data() + text.size() ? std::optional(n) : std::nullopt;
 }
 
+// What we would have written otherwise was not written by us, or not left as it was.
+template <class Value>
+std::optional<Value> written_so(Value value, std::string_view text) {
+    return to_text(value) == text ? std::optional(std::move(value)) : std::nullopt;
+}
+
 std::string hex(std::uint64_t n) {
     char out[17];
     std::snprintf(out, sizeof out, "%016llx", static_cast<unsigned long long>(n));
@@ -79,7 +85,7 @@ std::optional<carp::Counter::Kept> read_counter(std::string_view text) {
     if (!sender || !session || !high || end.size() != 1 || end[0] != end_mark || !in.done()) return std::nullopt;
     // Half of what 64 bits can count: nobody gets there, and from there it can still grow.
     if (*sender == 0 || *high >= std::uint64_t{1} << 63) return std::nullopt;
-    return carp::Counter::Kept{*sender, *session, *high};
+    return written_so(carp::Counter::Kept{*sender, *session, *high}, text);
 }
 
 std::string to_text(const HeardLines& all) {
@@ -97,7 +103,7 @@ std::optional<HeardLines> read_heard(std::string_view text) {
     HeardLines all;
     for (;;) {
         const auto words = in.next();
-        if (words.size() == 1 && words[0] == end_mark) return in.done() ? std::optional(all) : std::nullopt;
+        if (words.size() == 1 && words[0] == end_mark) return written_so(std::move(all), text);
         if (words.size() != 4 || (words[2] != "ipv4" && words[2] != "ipv6")) return std::nullopt;
         const auto n = number<unsigned>(words[0]);
         const auto vhid = n ? Vhid::of(*n) : std::nullopt;

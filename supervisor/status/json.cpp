@@ -228,6 +228,11 @@ private:
     const Status& status_;
 };
 
+// Names of files and words of others may be no UTF-8.
+std::string written(const nlohmann::ordered_json& tree, int indent) {
+    return tree.dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
 }  // namespace
 
 std::chrono::system_clock::time_point time_of_day(Instant t, const Status& times) {
@@ -237,7 +242,7 @@ std::chrono::system_clock::time_point time_of_day(Instant t, const Status& times
 nlohmann::ordered_json tree(const Status& status, Part part) { return Tree(status).whole(part); }
 nlohmann::ordered_json tree(const Event& event, const Status& times) { return Tree(times).one(event); }
 
-std::string as_json(const Status& status, Part part) { return tree(status, part).dump(2) + "\n"; }
-std::string event_json(const Event& event, const Status& times) { return tree(event, times).dump(); }
+std::string as_json(const Status& status, Part part) { return written(tree(status, part), 2) + "\n"; }
+std::string event_json(const Event& event, const Status& times) { return written(tree(event, times), -1); }
 
 }  // namespace koi::status

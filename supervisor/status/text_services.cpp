@@ -39,7 +39,8 @@ Shown shown(const ServiceStatus& s, EveryBackend every) {
         if (!is_absent(b)) out.backends.push_back(&b);
     if (every == EveryBackend::yes || out.backends.size() <= many_backends) return out;
 
-    std::ranges::stable_partition(out.backends, [&](const auto* b) { return is_unusual(*b, s.foreign); });
+    std::stable_partition(out.backends.begin(), out.backends.end(),
+                          [&](const auto* b) { return is_unusual(*b, s.foreign); });
     out.hidden = out.backends.size() - some_backends;
     out.backends.resize(some_backends);
     std::ranges::sort(out.backends);  // they lie in one vector, so this is their order again

@@ -28,16 +28,26 @@ void Lab::run_for(Duration time) {
         if (next_arrival <= next_due) {  // what came is heard before a timer counts
             const Arrival arrival = arrivals_.top();
             arrivals_.pop();
-            Node& to = *nodes_[arrival.to];
-            if (!to.is_awake())
-                for (const auto& from : nodes_) missed_[from->place() * most_nodes + arrival.to] = now_;
-            carry_out(to, to.arrive(*arrival.packet, now_));
+            deliver(arrival);
         } else {
             carry_out(*due, due->due(now_));
         }
         look();
     }
     advance(end);
+}
+
+void Lab::deliver(const Arrival& a) {
+    Node& to = *nodes_[a.to];
+    const std::size_t way = a.from * most_nodes + a.to;
+    const bool awake = to.is_awake();
+    if (!awake && a.from != nobody) missed_[way] = now_;
+    const Instant spoke = awake ? to.lab_time(to.state().counts_from) : Instant::min();
+    const auto accepted = awake ? to.instance().counters().accepted : 0;
+    const auto out = to.arrive(*a.packet, now_);
+    const bool heard = awake && to.instance().counters().accepted != accepted;
+    carry_out(to, out);
+    if (heard && a.from != nobody) crossings_[way] = {a.said, now_, spoke};
 }
 
 Node* Lab::first_due() const {
@@ -66,6 +76,8 @@ void Lab::advance(Instant to) {
 void Lab::carry_out(Node& from, const Outgoing& out) {
     for (const auto& packet : out.packets) {
         ++adverts_;
+        spoke_[from.place()] = now_;
+        if (see_packet_) see_packet_(packet);
         const auto shared = std::make_shared<const Packet>(packet);
         for (const auto& to : nodes_) {
             auto& missed = missed_[from.place() * most_nodes + to->place()];
@@ -73,7 +85,7 @@ void Lab::carry_out(Node& from, const Outgoing& out) {
             if (!hears(*to, from)) continue;
             const auto when = wire_.arrivals(from.place(), to->place(), now_, dice_);
             if (when.empty() || when.front() > now_ + 2 * Wire::slowest) missed = now_;
-            for (const auto at : when) arrivals_.push({at, sent_++, to->place(), shared});
+            for (const auto at : when) arrivals_.push({at, sent_++, to->place(), shared, from.place(), now_});
         }
     }
     for (const auto& r : out.roles) because_[from.place()] = r.because;
@@ -137,6 +149,12 @@ void Lab::pause(Node& n) {
 void Lab::wake(Node& n) {
     happen(n, "awake again");
     carry_out(n, n.wake(now_));
+    look();
+}
+
+void Lab::set_clock(Node& n, Duration off) {
+    happen(n, "clock is off by " + std::to_string(off / 1s) + " s");
+    n.set_clock(off);
     look();
 }
 
@@ -214,6 +232,11 @@ void Lab::noise(Noise n) {
                       {}});
     wire_.noise(n);
     look();
+}
+
+void Lab::inject(const Packet& packet, const Node& to) {
+    const auto at = now_ + dice_.between(Wire::fastest, Wire::slowest);
+    arrivals_.push({at, sent_++, to.place(), std::make_shared<const Packet>(packet), nobody, now_});
 }
 
 // ---- What is seen ---------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ public:
     void step_down(Node&);
     void step_up(Node&);
     void change(Node&, carp::Settings);  // a reload
+    void set_clock(Node&, Duration);     // its wall clock is so far off
 
     // What can happen to the wire.
     void unplug(Node&);  // it cannot know: only its wire is cut
@@ -57,6 +58,8 @@ public:
     void split(std::initializer_list<const Node*> island, std::initializer_list<const Node*> rest);
     void heal();  // every way open, every plug in, no noise
     void noise(Noise);
+    void inject(const Packet&, const Node& to);  // somebody else says it, whatever is cut
+    void watch_packets(std::function<void(const Packet&)> see) { see_packet_ = std::move(see); }
 
     // What is seen.
     Instant now() const { return now_; }
@@ -74,6 +77,13 @@ public:
     void watch_overlaps(std::function<void(const Overlap&)> see) { see_overlap_ = std::move(see); }
     // When a packet of `from` last failed to reach the process on `to` at once. Never: the beginning of time.
     Instant missed(std::size_t from, std::size_t to) const { return missed_[from * most_nodes + to]; }
+    // The last packet of `from` that the process on `to` heard and did not refuse. Never: the beginning of time.
+    struct Crossing {
+        Instant said = Instant::min(), heard = Instant::min();
+        Instant hearer_spoke = Instant::min();  // before that, if it leads
+    };
+    const Crossing& crossing(std::size_t from, std::size_t to) const { return crossings_[from * most_nodes + to]; }
+    Instant spoke(std::size_t n) const { return spoke_[n]; }                 // when a packet last left this node
     const std::string& because(std::size_t n) const { return because_[n]; }  // why a node has its role
     std::uint64_t adverts() const { return adverts_; }                       // packets that left a node
     std::string transcript() const;
@@ -90,6 +100,8 @@ private:
         std::uint64_t order;  // first sent, first come, where instants are equal
         std::size_t to;
         std::shared_ptr<const Packet> packet;
+        std::size_t from;  // nobody: injected
+        Instant said;
         bool operator>(const Arrival& other) const { return at != other.at ? at > other.at : order > other.order; }
     };
     struct Line {
@@ -98,6 +110,7 @@ private:
     };
 
     void advance(Instant);
+    void deliver(const Arrival&);
     void happen(const Node&, std::string what);
     void carry_out(Node&, const Outgoing&);
     void look() const {
@@ -112,9 +125,12 @@ private:
     std::priority_queue<Arrival, std::vector<Arrival>, std::greater<>> arrivals_;
     std::uint64_t sent_ = 0, adverts_ = 0;
     Duration doubly_held_{}, unheld_{}, doubly_answered_{}, unanswered_{};
-    static constexpr std::size_t most_nodes = 16;
+    static constexpr std::size_t most_nodes = 16, nobody = most_nodes;
     std::function<void(const Overlap&)> see_overlap_;
     std::vector<Instant> missed_ = std::vector<Instant>(most_nodes * most_nodes, Instant::min());
+    std::vector<Crossing> crossings_ = std::vector<Crossing>(most_nodes * most_nodes);
+    std::function<void(const Packet&)> see_packet_;
+    std::vector<Instant> spoke_ = std::vector<Instant>(most_nodes, Instant::min());
     std::vector<std::string> because_ = std::vector<std::string>(most_nodes);
     std::vector<Line> lines_;
     std::function<void()> look_;

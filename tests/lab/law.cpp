@@ -21,7 +21,10 @@ int skew(const Node& n) {
     const int plain = n.settings().advskew.value(), unwell = n.state().demotion.value();
     return std::max(plain, std::min(240, plain + unwell));
 }
-int interval(const Node& n) { return n.settings().advbase.value() * 256 + skew(n); }
+int claimed_steps(const Node& n) { return n.settings().advbase.value() * 256 + skew(n); }
+bool tells_interval(const Node& n) {
+    return n.settings().auth.mode != carp::Auth::Mode::off && n.settings().interval > 0us;
+}
 Duration rank(const Node& n) { return 250us * skew(n); }
 
 }  // namespace
@@ -30,20 +33,31 @@ Duration patience(int advbase, int skew) {
     return advbase == 0 ? steps(std::max(3, 3 * skew)) : steps(3 * advbase * 256 + skew);
 }
 Duration patience(const Node& n) {
-    const auto own = patience(n.settings().advbase.value(), skew(n));
+    const auto told = n.state().master_interval;
+    const auto own = told > 0us ? 3 * told + told * skew(n) / 256 : patience(n.settings().advbase.value(), skew(n));
     const auto& followed = n.state().master_claim;
-    const bool cannot_outlast = followed && own < 2 * followed->beat && !(claim(n) < *followed);
-    return cannot_outlast ? 3 * followed->beat : own;
+    if (!followed) return own;
+    const auto masters_beat = told > 0us ? told : followed->beat;
+    const bool cannot_outlast = own < 2 * masters_beat && !(claim(n) < *followed);
+    return cannot_outlast ? 3 * masters_beat : own;
 }
-Duration beat(const Node& n) { return steps(std::max(1, interval(n))); }
-carp::Claim claim(const Node& n) { return {n.state().demotion.value(), steps(interval(n))}; }
+Duration beat(const Node& n) {
+    return tells_interval(n) ? n.settings().interval : steps(std::max(1, claimed_steps(n)));
+}
+Duration longest_lease(const Node& n) {
+    const int base = n.settings().advbase.value();
+    return tells_interval(n) || base == 0 ? 3 * beat(n) : steps(3 * base * 256);
+}
+carp::Claim claim(const Node& n) { return {n.state().demotion.value(), steps(claimed_steps(n))}; }
 
-Law::Law(Lab& lab) : lab_(lab) {
+Law::Law(Lab& lab) : lab_(lab), overlaps_(lab) {
     lab_.watch([this] { look(); });
 }
 
 void Law::look() {
     KOI_CHECK(count() <= most);
+    overlaps_.look();
+    if (broken_.empty()) broken_ = overlaps_.broken();
     for (std::size_t n = 0; n < count(); ++n) {
         judge(absent_[n], n, " was without a master for ");
         judge(doubled_[n], n, " had two masters for ");

@@ -8,12 +8,40 @@
 //          only the rank of the first in line, plus the wire, where a master everybody followed bowed out
 //
 //      The patience of a node is 3·advbase + skew/256 s with the skew it would send (3·skew/256 s where advbase is
-//      0), or three beats of the master it followed where that does not outlast two and its own claim is no better
-//      (machine.h, rule 6). The rank is 250 µs for each step of that skew; it may come on top of a patience, where a
-//      backup gave up its turn. The count begins when the group lost its master, or when it became a group: when the
-//      last fault in it ended, its last member joined, or one was reloaded.
+//      0; where the master told his interval, three of those and skew/256 of one), or three beats of the master it
+//      followed where that does not outlast two and its own claim is no better (machine.h, rule 6). The rank is 250
+//      µs for each step of that skew; it may come on top of a patience, where a backup gave up its turn. The count
+//      begins when the group lost its master, or when it became a group: when the last fault in it ended, its last
+//      member joined, or one was reloaded.
 //   2. It has two masters for no longer than one beat of the better one, counted alike.
 //   3. A node that is stepped down never leads, whatever is going on around it.
+//   4. Never do two nodes answer, on any wire, whatever became of their processes. A node answers as long as its
+//      kernel does (node.h). What cannot be otherwise is told apart and counted (overlaps.h):
+//
+//          unknowable  An advert of the older leader failed to reach the newer one while that one waited: it was
+//                      lost, cut off, delayed, or the newer one slept. Until an advert crosses again: one exchange
+//                      after the first that did, and no later than one beat after the last that did not. The same
+//                      for every other kind from the moment when an advert between the two fails.
+//          in flight   The newer one took over openly (a better claim, a bow-out, by agreement, or again after it had
+//                      handed over in vain) or the two took over at once, and
+//                      neither can have heard of it yet. For one exchange. So, too, if it let the older one's adverts
+//                      pass because it followed a better master than that.
+//          impatient   By its settings the newer one waits for less than the longest lease of the older one, which
+//                      different advbases bring, or different skews where it is 0, and it had heard nothing from the
+//                      older one since it began to wait. For one exchange.
+//          woken       One of the two is a guest that was paused: its clock stood still, and so did its lease or its
+//                      patience. For one beat of the other one, and no longer than one exchange after an advert has
+//                      crossed.
+//          prolonged   The older one's machine was suspended after it spoke, and its kernel's timers stood still. A
+//                      process that is awake knows better than its lease; one that died or hangs since does not.
+//                      Then the lease ends it, later by the time of that sleep.
+//
+//      Everything else is forbidden; above all an older leader that still answers when one takes over by silence
+//      that heard all it said. An exchange is an advert and what the other one says to it: twice the wire; one beat
+//      more where that one stays silent because it spoke within the last 1/256 s (machine.h, rule 4). If one of the
+//      two has no process, or it sleeps, nobody can tell it anything; then its lease ends what was allowed.
+//      The longest lease is three intervals where the leader tells one, else three advbases, or three of its beats
+//      where the base is 0.
 //
 // A connected group: awake nodes that all hear each other, hear nobody else and are heard by nobody else, over a wire
 // without noise. Where there is noise, or one hears the other and not the other way round, CARP promises nothing.
@@ -24,13 +52,15 @@
 #include <string>
 
 #include "tests/lab/lab.h"
+#include "tests/lab/overlaps.h"
 
 namespace koi::lab {
 
 // The formulas, written down a second time: a law that asked carp/ for them could not see them change.
 Duration patience(int advbase, int skew);
 Duration patience(const Node&);
-Duration beat(const Node&);  // with the skew it would send
+Duration beat(const Node&);           // with the skew it would send
+Duration longest_lease(const Node&);  // after an advert with that skew
 carp::Claim claim(const Node&);
 
 class Law {
@@ -39,7 +69,8 @@ public:
 
     const std::string& broken() const { return broken_; }  // empty: it held so far
     unsigned absences() const { return absences_; }  // how often a group lost its master and had another in time
-    void look();                                     // the lab calls it; call once more at the end
+    const Overlaps& overlaps() const { return overlaps_; }
+    void look();  // the lab calls it; call once more at the end
 
 private:
     static constexpr std::size_t most = 4;
@@ -79,6 +110,7 @@ private:
     void set(Window&, bool open, Duration allowed) const;
 
     Lab& lab_;
+    Overlaps overlaps_;
     Sight seen_;
     Instant calm_from_{};
     std::array<Window, most> absent_, doubled_;

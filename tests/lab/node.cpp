@@ -22,8 +22,9 @@ carp::Settings settings_of(const NodeSettings& n) {
     s.advskew = *carp::Advskew::of(n.advskew);
     s.preempt = n.preempt;
     s.preempt_delay = n.preempt_delay;
+    s.auth.mode = n.auth;
+    if (n.auth != carp::Auth::Mode::off) s.auth.keys = {{1, "thirty-two bytes that a lab knows"}};
     s.interval = n.interval;
-    if (n.require) s.auth = {carp::Auth::Mode::require, {{1, std::string(32, 'k')}}, {}};
     return s;
 }
 
@@ -76,7 +77,10 @@ Outgoing Node::arrive(const Packet& packet, Instant now) {
         return {};
     }
     const auto& advert = std::get<carp::Advert>(decoded);
-    return perform(instance_->hear(advert, packet, own_time(now), wall(now)).deeds, now);
+    const auto before = instance_->counters().accepted;
+    auto out = perform(instance_->hear(advert, packet, own_time(now), wall(now)).deeds, now);
+    if (see_accepted_ && instance_->counters().accepted != before) see_accepted_(packet);
+    return out;
 }
 
 Outgoing Node::due(Instant now) { return perform(instance_->take(carp::DeadlinePassed{}, own_time(now)), now); }
@@ -102,6 +106,7 @@ Outgoing Node::wake(Instant now) {
         lost_ += now - asleep_since_;
         woke_from_pause_ = now;
     }
+    if (sleep_ == Sleep::machine) woke_from_suspend_ = now;
     Outgoing all;
     if (is_running()) append(all, perform(instance_->wake(own_time(now)), now));
     const auto waited = std::exchange(socket_, {});
@@ -166,7 +171,6 @@ void Node::say(const carp::Send& send, Instant now, Outgoing& out) {
         note_ = {carp::Role::master, own_time(now)};
     }
     for (int copy = 0; copy < send.copies; ++copy) {
-        if (counter_->wants_keeping()) kept_ = counter_->reserve();
         const auto give = [&](const carp::Envelope& way) {
             out.packets.push_back({way, instance_->bytes(send, way, own_time(now), wall(now))});
         };
@@ -174,6 +178,7 @@ void Node::say(const carp::Send& send, Instant now, Outgoing& out) {
         const auto speaks = [&](Family f) { return !send.only || send.only->family() == f; };
         if (speaks(Family::ipv4)) give({*own_.v4, to(group_v4), 255});
         if (own_.v6 && speaks(Family::ipv6)) give({*own_.v6, to(group_v6), 255});
+        if (counter_->wants_keeping()) kept_ = counter_->reserve();
     }
 }
 

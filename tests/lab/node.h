@@ -10,6 +10,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,7 +29,7 @@ struct NodeSettings {
     std::string address{};  // default: 10.0.0.1, 10.0.0.2 ... in order of their coming
     std::string v6{};       // default: none, and adverts go over IPv4 alone
     std::string password = "koi-lab";
-    bool require = false;  // auth: require
+    carp::Auth::Mode auth = carp::Auth::Mode::off;  // all nodes of a lab have the same key
     Duration interval{};
 };
 
@@ -59,6 +60,9 @@ public:
         return held_ && !machine_sleeps_ ? std::max(leased_until_, now) : now;
     }
     Instant woke_from_pause() const { return woke_from_pause_; }
+    Instant woke_from_suspend() const { return woke_from_suspend_; }
+    Instant lab_time(Instant own) const { return own + lost_; }  // of what its clock shows
+    const carp::OwnAddresses& addresses() const { return own_; }
     Instant deadline() const;
     // Only while it runs.
     const carp::State& state() const { return instance_->state(); }
@@ -81,6 +85,8 @@ public:
     void sleep(Sleep, Instant now);
     void plug(bool in) { plugged_ = in; }
     void set_clock(Duration off) { wall_off_ = off; }  // from what it should be
+    // Called with each packet that was heard and not refused.
+    void watch_accepted(std::function<void(const Packet&)> see) { see_accepted_ = std::move(see); }
 
 private:
     Instant own_time(Instant now) const { return now - lost_; }
@@ -109,8 +115,9 @@ private:
     std::unique_ptr<carp::Counter> counter_;
     std::vector<carp::Replay::Line> heard_;
     Duration wall_off_{};
-    Instant woke_from_pause_ = Instant::min();
+    Instant woke_from_pause_ = Instant::min(), woke_from_suspend_ = Instant::min();
     std::deque<Packet> socket_;
+    std::function<void(const Packet&)> see_accepted_;
 };
 
 }  // namespace koi::lab

@@ -20,10 +20,10 @@ struct Watch {
 };
 
 struct Pair {
-    explicit Pair(int phase, Duration interval = {}, bool require = true)
+    explicit Pair(int phase, Duration interval = {}, carp::Auth::Mode mode = carp::Auth::Mode::require)
         : lab(static_cast<std::uint64_t>(phase) + 1),
-          left(lab.node("left", {.advskew = 0, .require = require, .interval = interval})),
-          right(lab.node("right", {.advskew = 100, .require = require, .interval = interval})) {
+          left(lab.node("left", {.advskew = 0, .auth = mode, .interval = interval})),
+          right(lab.node("right", {.advskew = 100, .auth = mode, .interval = interval})) {
         lab.run_for(8s + phase * 25'700us);
         EXPECT_EQ(lab.master(), "left") << lab.transcript();
     }
@@ -142,7 +142,7 @@ TEST(HandOver, ACrashInTheMiddleIsNoSecondOwnerEither) {
 }
 
 TEST(HandOver, WithoutASignatureItIsABowOut) {
-    Pair p(1, {}, false);
+    Pair p(1, {}, carp::Auth::Mode::off);
     const auto dark = p.lab.unanswered();
     p.lab.stop(p.left);
     p.lab.run_for(2s);

@@ -213,6 +213,33 @@ TEST(Instance, ARefusedAdvertMovesNothingAndIsCountedByReason) {
     EXPECT_EQ(i.state().role, Role::backup) << "the same advert from a peer is heard";
 }
 
+TEST(Instance, APresenceIsNoClaim) {
+    Settings s = settings(100);
+    s.auth = {Auth::Mode::require, {{1, std::string(32, 'k')}}, {}};
+    Instant now{10s};
+    auto follows = started(s, "10.0.0.1", now), leads = leading(s, "10.0.0.2", now);
+    const Hmac key(Hash::sha256, s.auth.keys.at(1));
+    Advert presence;
+    presence.vhid = s.vhid;
+    presence.presence = true;
+    presence.counter = 5;
+    presence.digest = Seal(s.vhid, s.addresses, s.password, s.link_local).sign(5);
+    Trailer t;
+    t.sender = 8;
+    const Envelope way{ip("10.0.0.3"), ip("224.0.0.18"), 255};
+    const auto head = encode(presence);
+    for (auto* node : {&follows, &leads}) {
+        const auto before = node->state();
+        const auto heard = node->hear(presence, {way, with_trailer(head, t, key, way)}, now, {});
+        EXPECT_FALSE(heard.refused);
+        EXPECT_TRUE(heard.trailer);
+        EXPECT_TRUE(heard.deeds.empty());
+        EXPECT_EQ(node->state().role, before.role);
+        EXPECT_EQ(node->state().deadline, before.deadline);
+        EXPECT_FALSE(node->state().master);
+    }
+}
+
 TEST(Instance, AnotherPasswordOrAnotherListOfVipsIsAWrongDigest) {
     Instant now{10s};
     auto other_password = settings(), other_vips = settings();

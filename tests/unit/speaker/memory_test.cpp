@@ -24,9 +24,27 @@ TEST(Memory, HalfAFileIsNone) {
     for (std::size_t n = 0; n < counter.size(); ++n) EXPECT_FALSE(read_counter(counter.substr(0, n))) << n;
     for (std::size_t n = 0; n < lines.size(); ++n) EXPECT_FALSE(read_heard(lines.substr(0, n))) << n;
     EXPECT_FALSE(read_counter(counter + "x"));
-    EXPECT_FALSE(read_counter("koi counter 1\nsender 0\nsession 1\nhigh 1\nend\n")) << "nobody is called 0";
-    EXPECT_FALSE(read_counter("koi counter 1\nsender 1\nsession 1\nhigh 9300000000000000000\nend\n"))
+    EXPECT_FALSE(read_counter("koi counter 1\nsender 0000000000000000\nsession 1\nhigh 1\nend\n"))
+        << "nobody is called 0";
+    EXPECT_FALSE(read_counter("koi counter 1\nsender 0000000000000001\nsession 1\nhigh 9300000000000000000\nend\n"))
         << "it could not grow much more";
+}
+
+TEST(Memory, WhatIsWrittenOtherwiseIsNotOurs) {
+    const std::string counter = "koi counter 1\nsender 00000000000000a1\nsession 1\nhigh 5\nend\n";
+    const std::string lines = "koi heard 1\n1 0000000000000005 ipv4 10\n2 0000000000000005 ipv4 10\nend\n";
+    ASSERT_TRUE(read_counter(counter));
+    ASSERT_TRUE(read_heard(lines));
+    const auto with = [](std::string text, std::string_view what, std::string_view instead) {
+        return text.replace(text.find(what), what.size(), instead);
+    };
+    EXPECT_FALSE(read_counter(with(counter, "00000000000000a1", "a1")));
+    EXPECT_FALSE(read_counter(with(counter, "a1", "A1")));
+    EXPECT_FALSE(read_counter(with(counter, "session 1", "session 01")));
+    EXPECT_FALSE(read_counter(with(counter, "high 5", "high 5 ")));
+    EXPECT_FALSE(read_heard(with(lines, "1 0", "01 0")));
+    EXPECT_FALSE(read_heard(with(lines, "10\n", "10 \n")));
+    EXPECT_FALSE(read_heard(with(lines, "\n1 ", "\n3 "))) << "out of their order";
 }
 
 class MemoryOnDisk : public ::testing::Test {
