@@ -12,7 +12,7 @@ from pathlib import Path
 from adverts import PRESENCE, Ear, Mouth, advert, edited, frame, is_genuine, trailer_in, with_trailer
 from lab import story
 from nodes import (FAST, FAST_BACKUP, VIP, VIP_6, Dark, became_master, boot, cpu_seconds, figures, group, role, rounds, start_again,
-                   status, wait_for_master)
+                   status, trouble, wait_for_master)
 from processes import AUTH_KEY
 
 VIPS = (f"{VIP}/24", f"{VIP_6}/64")
@@ -210,6 +210,7 @@ def story_a_hand_over_said_again(lab):
     flags = {nodes[source].name: sorted(trailer_in(payload)["flags"] - {"clock"}) for source, payload in recorded
              if trailer_in(payload)["flags"] - {"clock"}}
     lab.check(set(flags) == {"left", "right"}, f"each handed over: {flags}")
+    lab.check(not trouble(left, "lease") and not trouble(right, "lease"), "and neither had trouble with its lease")
     before = [(became_master(node), role(node)) for node in (left, right)]
     asked = [client.owners(vip, [left, right]) for vip in (VIP, VIP_6)]
     for _ in range(3):
