@@ -16,6 +16,8 @@ namespace {
 constexpr int carp_protocol = 112;
 constexpr std::uint8_t every_hop = 255;  // receivers refuse less: what crossed a router was not said on this link
 constexpr std::uint8_t low_delay = 0x10;
+// The usual room holds some 280 adverts, which a flood fills within 3 ms, and then adverts of peers are lost as well.
+constexpr int room = 4 << 20;
 
 IpAddress group_of(Family f) {
     return f == Family::ipv4 ? IpAddress::v4({224, 0, 0, 18})
@@ -152,6 +154,7 @@ Result<AdvertSocket> AdvertSocket::open(Family family, const std::string& interf
     if (!fd && errno == EPERM)
         return Error{deed + ": not permitted; raw sockets need root or the capability CAP_NET_RAW", EPERM};
     if (!fd) return from_errno(deed);
+    (void)::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room);  // unprivileged: as it is
     Options options{fd.get(), {}};
     bind_to_device(options, interface);
     if (family == Family::ipv4) prepare_v4(options, index);

@@ -259,7 +259,7 @@ void hear_as_backup(Turn& t, const Heard& h) {
     t.note(h);
     t.next.bow_out_pending = false;
     if (h.go) {  // 15
-        const bool we_just_asked = !t.next.asking.empty() && t.now - t.next.last_asked <= right_to_go;
+        const bool we_just_asked = !t.next.asking.empty() && t.now - right_to_go <= t.next.last_asked;
         if (h.to_us && we_just_asked && !t.next.stepped_down)
             return t.lead_agreed(h.source.text() + " handed over: " + std::string(t.next.asking));
         return t.wait_from(t.now);

@@ -78,7 +78,7 @@ void Holder::prepare(Vhid vhid, const std::set<vip::Held>& held) {
     constexpr auto lifetime = 5s;  // longer than a preparation, and renewed in the course of a mastership
     if (wants_.contains(vhid) || !open_lease()) return;
     silent_.insert(vhid);
-    terms_[vhid] = {Instant::min(), lifetime};
+    terms_[vhid] = {Instant{}, lifetime};  // long past
     wants_[vhid] = held;
     lifetime_renewed_[vhid] = loop_.now();
     converge();

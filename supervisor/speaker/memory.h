@@ -43,8 +43,8 @@ public:
 
     void keep(const carp::Counter::Kept&);
     void keep(const HeardLines&);  // what heard() says from now on, too
-    std::string trouble() const;  // why the last writing failed; empty: it did not
-    void finish(Duration most);   // waits until all is written, but no longer than that
+    std::string trouble() const;   // why the last writing failed; empty: it did not
+    void finish(Duration most);    // waits until all is written, but no longer than that
 
 private:
     class Writer;

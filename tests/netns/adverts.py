@@ -16,6 +16,7 @@ PROTOCOL = 112
 PRESENCE = 0xF2  # the first byte of a backup's word to its master
 GROUP = {4: "224.0.0.18", 6: "ff02::12"}
 GROUP_MAC = {4: bytes.fromhex("01005e000012"), 6: bytes.fromhex("333300000012")}
+SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
 ALL_PACKETS, ARP, IPV4, IPV6 = 0x0003, 0x0806, 0x0800, 0x86DD
 
 
@@ -55,7 +56,7 @@ def vrrp_2(number=51, priority=150, addresses=("10.77.0.100",), interval=1):
 
 
 def edited(payload, counter=None, **members):
-    """An advert with other members (first, vhid, advskew, demotion, advbase) and a right checksum; the digest and what follows stay."""
+    """An advert with other members (first, vhid, advskew, …) and a right checksum; the digest and what follows stay."""
     body = bytearray(payload[:36])
     for name, value in members.items():
         body[{"first": 0, "vhid": 1, "advskew": 2, "demotion": 4, "advbase": 5}[name]] = value
@@ -166,19 +167,19 @@ class Ear:
         self.lab, self.heard = host.lab, []
         with host.inside():
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(ALL_PACKETS))
+            self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)  # or what is said here would take the room
             self.socket.bind((interface, ALL_PACKETS))
         self.lab.listen(self.socket, self.listen)
 
     def listen(self):
         while True:
             try:
-                frame, (_, _, direction, _, _) = self.socket.recvfrom(2048)
+                frame = self.socket.recv(2048)
             except OSError:
                 return
-            if direction != socket.PACKET_OUTGOING:
-                what = understand(frame)
-                if what:
-                    self.heard.append((time.monotonic(), *what))
+            what = understand(frame)
+            if what:
+                self.heard.append((time.monotonic(), *what))
 
     def since(self, when, kind="advert", source=None, **like):
         """What was heard after an instant; `like` compares members of an advert."""

@@ -29,10 +29,10 @@ import sys
 import time
 from pathlib import Path
 
-from adverts import ALL_PACKETS, ARP, IPV4, IPV6, checksum
+from adverts import ALL_PACKETS, ARP, IPV4, IPV6, PACKET_IGNORE_OUTGOING, SOL_PACKET, checksum
 from processes import Process
 
-SOL_PACKET, PACKET_IGNORE_OUTGOING, SO_RCVBUFFORCE, SO_TIMESTAMPNS = 263, 23, 33, 35
+SO_RCVBUFFORCE, SO_TIMESTAMPNS = 33, 35
 ICMP, ICMPV6 = 1, 58
 NEIGHBOUR, PING = "neighbour", "ping"  # the two kinds of questions
 

@@ -132,6 +132,17 @@ TEST_F(AdvertSocketOnAWire, MulticastOverIpv4) {
     EXPECT_TRUE(is_silent(a)) << "our own adverts do not come back";
 }
 
+TEST_F(AdvertSocketOnAWire, ThousandsThatComeWhileWeAreBusyFindRoom) {
+    for (const auto family : {Family::ipv4, Family::ipv6}) {
+        auto a = left(family), b = right(family);
+        for (int n = 0; n < 4000; ++n)
+            ASSERT_TRUE(a.send({}, ip(family == Family::ipv4 ? "10.9.0.1" : "fe80::1"), plainly));
+        std::size_t heard = 0;
+        while (!is_silent(b)) heard += b.receive().size();
+        EXPECT_EQ(heard, 4000u);
+    }
+}
+
 TEST_F(AdvertSocketOnAWire, MulticastOverIpv6WithBothChecksums) {
     auto a = left(Family::ipv6), b = right(Family::ipv6);
     for (const auto checksum : {V6Checksum::plain, V6Checksum::pseudo}) {

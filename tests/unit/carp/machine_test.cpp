@@ -807,5 +807,25 @@ TEST(BesideUcarp, WhereTheTwoOrdersDisagreeOneRaceSettlesIt) {
     EXPECT_EQ(m.wait_for_deadline(), "advert, backup -> master");
 }
 
+// ---- Rule 15 ----
+
+TEST(Rule15, WhoHasNotAskedIsNotTold) {
+    Node n = backup();
+    n.us.auth.mode = Auth::Mode::require;
+    Heard word{.advert = advert({1, 50}), .source = ip("10.0.0.9"), .sender = 9, .leaving = true};
+    n.tell(word);
+    EXPECT_FALSE(n.state.asking.empty()) << "it prepares, and has not asked yet";
+    word.leaving = false;
+    word.go = word.to_us = true;
+    n.tell(word);
+    EXPECT_EQ(n.state.role, Role::backup) << "that word was for another time";
+    n.tell(Prepared{true});
+    n.now = n.state.presence_at;
+    n.tell(DeadlinePassed{});
+    EXPECT_EQ(n.state.last_asked, n.now);
+    n.tell(word);
+    EXPECT_EQ(n.state.role, Role::master);
+}
+
 }  // namespace
 }  // namespace koi::carp
