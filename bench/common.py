@@ -197,8 +197,8 @@ def spread(values, unit=1000):
     """p50 / p99 / max, of seconds in ms unless another unit is told."""
     if not values:
         return "-"
-    several = (quantile(values, share) for share in (0.5, 0.99, 1))
-    return " / ".join("all" if one == math.inf else f"{unit * one:.0f}" for one in several)
+    several = (unit * quantile(values, share) for share in (0.5, 0.99, 1))
+    return " / ".join("all" if one == math.inf else "<1" if 0 < one < 1 else f"{one:.0f}" for one in several)
 
 
 def verdict(holds, limit):
