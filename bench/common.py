@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import queue
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -167,24 +168,31 @@ def in_labs(live, waiting, jobs):
     """live(lab, found, *arguments) for all arguments that wait, each in a process and a lab of its own, `jobs` at once.
     Yields (arguments, found, whether it went well); `found` is a dict, and has what came before a mishap."""
     waiting, answers, living = list(waiting), multiprocessing.Queue(), {}
-    while waiting or living:
-        while waiting and len(living) < jobs:
-            arguments = waiting.pop(0)
-            child = multiprocessing.Process(target=_live, args=(live, arguments, answers))
-            child.start()
-            living[child.pid] = child, arguments
-        try:
-            pid, arguments, found, trouble = answers.get(timeout=1)
-        except queue.Empty:
-            for pid in [pid for pid, (child, _) in living.items() if not child.is_alive() and child.exitcode]:
-                child, arguments = living.pop(pid)
-                print(f"a lab ended with {child.exitcode}", file=sys.stderr)
-                yield arguments, {}, False
-            continue
-        living.pop(pid)[0].join()
-        if trouble:
-            print(trouble, file=sys.stderr)
-        yield arguments, found, trouble is None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        while waiting or living:
+            while waiting and len(living) < jobs:
+                arguments = waiting.pop(0)
+                child = multiprocessing.Process(target=_live, args=(live, arguments, answers))
+                child.start()
+                living[child.pid] = child, arguments
+            try:
+                pid, arguments, found, trouble = answers.get(timeout=1)
+            except queue.Empty:
+                for pid in [pid for pid, (child, _) in living.items() if not child.is_alive() and child.exitcode]:
+                    child, arguments = living.pop(pid)
+                    print(f"a lab ended with {child.exitcode}", file=sys.stderr)
+                    yield arguments, {}, False
+                continue
+            living.pop(pid)[0].join()
+            if trouble:
+                print(trouble, file=sys.stderr)
+            yield arguments, found, trouble is None
+    finally:
+        for child, _ in living.values():
+            child.terminate()
+        for child, _ in living.values():
+            child.join()
 
 
 # ---- Tables -----------------------------------------------------------------------------------------------------------------

@@ -219,8 +219,13 @@ def live(lab, found, case, name, interval, runs, seed):
     random.seed(seed)
     pair = Pair(lab, CONTENDERS[name], interval)
     for run in range(runs):
-        lab.say(f"=== {case} {run}")
+        begins, logs = len(lab.lines), {host: len(host.koid.text()) for host in (pair.left, pair.right) if hasattr(host, "koid")}
         getattr(pair, f"case_{case}")(found)
+        missed = [event for event in EVENTS[case] if "NOT" in judged(event, name, found.get(event, [])[-1:])]
+        if missed:  # whoever looks for the cause wants to know what happened
+            print(f"\n--- {name}, {interval:g} s, run {run}, {', '.join(missed)}: {[found[event][-1] for event in missed]}",
+                  *lab.lines[begins:], *(f"--- {host.name}\n{host.koid.text()[seen:]}" for host, seen in logs.items()),
+                  sep="\n", file=sys.stderr, flush=True)
         pair.contender.settle(pair)
 
 
@@ -230,11 +235,11 @@ EVENTS = {"stop": ("stop", "return"), "switch": ("switch", "switch back"),
 
 
 def judged(event, name, several):
-    """Koi's limits. Who hands over by agreement answers for 20 ms at most beside the successor."""
+    """Koi's limits, or "" where there is none. Who hands over by agreement answers for 20 ms at most beside the successor."""
     failed, dark, twice = ([one[n] for one in several] for n in range(3))
-    if name == "koi > ucarp":
+    if name == "koi > ucarp" and several:
         return verdict(max(dark) <= 1.1, "<= 1100 ms")
-    if name != "koi":
+    if name != "koi" or not several:
         return ""
     if event in ("stop", "return", "switch", "switch back"):
         return verdict(max(failed) == 0 and max(twice) <= 0.02, "0 failed, twice <= 20 ms")
