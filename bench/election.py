@@ -14,124 +14,27 @@ import contextlib
 import multiprocessing
 import os
 import random
-import shutil
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/netns"))
-from adverts import Ear  # noqa: E402
-from lab import Lab  # noqa: E402
-from namespaces import processes_in  # noqa: E402
-from nodes import VIP, Dark, wait_for_master  # noqa: E402
-from processes import BUILD, Failed  # noqa: E402
+import common  # finds the lab, too
+from adverts import Ear
+from common import CONTENDERS, Koi, present, print_table, verdict
+from lab import Lab
+from namespaces import processes_in
+from nodes import VIP, Dark, wait_for_master
+from processes import BUILD, Failed
 
 PATIENCE = 3.0  # how long an address that nobody puts back is waited for
 
-KEEPALIVED = """global_defs {{
-  router_id {name}
-  vrrp_version 3
-}}
-vrrp_instance bench {{
-  state {state}
-  interface eth0
-  virtual_router_id 51
-  priority {priority}
-  advert_int {interval}
-  virtual_ipaddress {{
-    {vip}/24
-  }}
-}}
-{services}"""
-
-KEEPALIVED_SERVICE = """virtual_server {vip} 80 {{
-  lb_algo wrr
-  lb_kind NAT
-  protocol TCP
-{servers}}}
-"""
-
-
-# ---- The contenders: how a node is started; everything else is the same for all -----------------------------------------
-
-class Koi:
-    """advbase 1, or advbase 0 with skews of the wanted interval."""
-    intervals = (1.0, 0.04)
-
-    @staticmethod
-    def version():
-        words = subprocess.run([BUILD / "koid", "--version"], capture_output=True, text=True).stdout.split()
-        return " ".join(words) or None
-
-    @staticmethod
-    def start(lab, host, preferred, interval, services=False):
-        skew = (0 if preferred else 10) if interval >= 1 else round(256 * interval) - (1 if preferred else 0)
-        config = {"carp": {"interface": "eth0", "advbase": int(interval), "advskew": skew},
-                  "vips": [{"vhid": 51, "addresses": [f"{VIP}/24"]}]}
-        if services:
-            config["pools"] = {"web": {"source": {"static": [f"10.77.0.{n}:80" for n in (61, 62, 63)]}}}
-            config["services"] = [{"name": "web", "at": f"{VIP}:80/tcp", "pool": "web", "scheduler": "wrr", "forward": "nat"}]
-        shutil.rmtree(host.folder / "koid", ignore_errors=True)  # a machine that boots has an empty /run
-        return lab.koid(host, config)
-
-
-class Keepalived:
-    """VRRPv3, priorities 150 and 100, everything else at its default."""
-    intervals = (1.0, 0.04)
-
-    @staticmethod
-    def version():
-        if not shutil.which("keepalived"):
-            return None
-        said = subprocess.run(["keepalived", "--version"], capture_output=True, text=True)
-        return "keepalived " + (said.stdout + said.stderr).split()[1].lstrip("v")
-
-    @staticmethod
-    def start(lab, host, preferred, interval, services=False):
-        servers = "".join(f"  real_server 10.77.0.{n} 80 {{\n    weight 1\n  }}\n" for n in (61, 62, 63))
-        settings = host.new_file("keepalived", ".conf")
-        settings.write_text(KEEPALIVED.format(
-            name=host.name, state="MASTER" if preferred else "BACKUP", priority=150 if preferred else 100, interval=interval,
-            vip=VIP, services=KEEPALIVED_SERVICE.format(vip=VIP, servers=servers) if services else ""))
-        pids = [f"{settings}.{what}" for what in ("pid", "vrrp", "checkers")]
-        return host.start(["keepalived", "-n", "-l", "-f", settings, "-p", pids[0], "-r", pids[1], "-c", pids[2],
-                           *([] if services else ["-P"])])
-
-
-class Ucarp:
-    """advbase 1, the preferred one preempts, the address by up and down scripts."""
-    intervals = (1.0,)
-
-    @staticmethod
-    def version():
-        return "ucarp 1.5.2" if shutil.which("ucarp") else None
-
-    @staticmethod
-    def start(lab, host, preferred, interval, services=False):
-        return lab.ucarp(host, VIP, advskew=0 if preferred else 10, preempt=preferred)
-
-
-CONTENDERS = {"koi": Koi, "keepalived": Keepalived, "ucarp": Ucarp}
-
-
 # ---- Events ----------------------------------------------------------------------------------------------------------------
 
-class Pair:
+class Pair(common.Pair):
     def __init__(self, lab, contender, interval):
-        self.lab, self.contender, self.interval = lab, contender, interval
-        self.left, self.right, self.client = lab.host("left"), lab.host("right"), lab.host("client")
+        super().__init__(lab, contender, interval)
         self.ear = Ear(self.client)
-        self.programs = {}
-        self.start(self.left)
-        wait_for_master(lab, "left", timeout=15)
-        self.start(self.right)
-        lab.run_for(max(1.5, 4 * interval))
-
-    def start(self, host):
-        self.programs[host.name] = self.contender.start(self.lab, host, host is self.left, self.interval)
 
     def moment(self):
         """Any phase of the advert timer is as likely as any other."""
@@ -248,10 +151,6 @@ def ratio(medians):
     return f"{medians['koi'] / medians['keepalived']:.2f}"
 
 
-def verdict(holds, limit):
-    return f"{limit}: {'holds' if holds else 'DOES NOT HOLD'}"
-
-
 # ---- Idling ----------------------------------------------------------------------------------------------------------------
 
 def cost_of(host):
@@ -362,13 +261,6 @@ def start(runs):
     return True
 
 
-def print_table(head, rows):
-    widths = [max(len(row[n]) for row in [head, *rows]) for n in range(len(head))]
-    for row in [head, *rows]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
-    sys.stdout.flush()
-
-
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--runs", type=int, default=int(os.environ.get("KOI_RUNS", 10)))
@@ -378,11 +270,7 @@ def main():
     told = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("bench/election.py makes network namespaces and needs root")
-    names = []
-    for name in told.only.split(","):
-        version = CONTENDERS[name].version() if name in CONTENDERS else None
-        print(version or f"{name} is not here and is left out", flush=True)
-        names += [name] if version else []
+    names = present(told.only)
     parts = told.part or ["events", "idle", "start"]
     good = True
     if "events" in parts:

@@ -14,34 +14,21 @@ Root; needs the programs koid (KOI_BUILD or build/), keepalived and ucarp; what 
 
 import argparse
 import math
-import multiprocessing
 import os
-import queue
 import random
 import sys
 import time
 
-from election import CONTENDERS, print_table, verdict  # finds the lab, too
-from lab import Lab
-from nodes import VIP, wait_for_master
+import common  # finds the lab, too
+from common import CONTENDERS, in_labs, present, print_table, spread, verdict
+from nodes import VIP
 
 INTERVALS = {"koi": (1.0, 0.1), "keepalived": (1.0, 0.1), "ucarp": (1.0,)}
 HOLD = 2.0  # how long two owners are looked at
 EVENTS = ("kill -9", "hang", "goes on")
 
 
-class Pair:
-    def __init__(self, lab, contender, interval):
-        self.lab, self.contender, self.interval = lab, contender, interval
-        self.left, self.right, self.client = lab.host("left"), lab.host("right"), lab.host("client")
-        self.start(self.left)
-        wait_for_master(lab, "left", timeout=15)
-        self.start(self.right)
-        lab.run_for(max(1.5, 3 * interval))
-
-    def start(self, host):
-        self.contender.start(self.lab, host, host is self.left, self.interval)
-
+class Pair(common.Pair):
     def strike(self, how):
         """Up to HOLD seconds after the backup took over; owners go on asking."""
         owners = self.client.owners(VIP, [self.left, self.right])
@@ -65,14 +52,6 @@ class Pair:
         self.renew()
         return {"hang": seen(owners, until=gone_on), "goes on": seen(owners, since=gone_on)}, owners.longest_pause
 
-    def renew(self):
-        """A fresh machine on the left, which takes the lead."""
-        self.left.kill_power()
-        self.left.power_on()
-        self.start(self.left)
-        wait_for_master(self.lab, "left", timeout=20)
-        self.lab.run_for(max(0.3, 1.5 * self.interval))
-
 
 def seen(owners, since=float("-inf"), until=float("inf")):
     """(seconds with two, whether they still were two at the end, longest without one)"""
@@ -81,22 +60,17 @@ def seen(owners, since=float("-inf"), until=float("inf")):
     return owners.doubly_between(since, until), to_the_end, owners.dark_between(since, until)
 
 
-def live(name, interval, runs, seed, answers):
-    """Some runs of one contender, in a process and a lab of its own."""
+def live(lab, found, name, interval, runs, seed):
+    """Some runs of one contender."""
     random.seed(seed)
-    found, pause, trouble = {event: [] for event in EVENTS}, 0.0, None
-    try:
-        with Lab(out=sys.stderr) as lab:
-            pair = Pair(lab, CONTENDERS[name], interval)
-            for _ in range(runs):
-                for event in (pair.kill, pair.hang):
-                    told, blind = event()
-                    pause = max(pause, blind)
-                    for what, figures in told.items():
-                        found[what].append(figures)
-    except BaseException as problem:  # told by the parent; the others go on
-        trouble = f"{name} at {interval} s: {problem!r}\n{lab.transcript()[-3000:]}"
-    answers.put((os.getpid(), name, interval, found, pause, trouble))
+    found.update({event: [] for event in EVENTS}, pause=0.0)
+    pair = Pair(lab, CONTENDERS[name], interval)
+    for _ in range(runs):
+        for event in (pair.kill, pair.hang):
+            told, blind = event()
+            found["pause"] = max(found["pause"], blind)
+            for what, figures in told.items():
+                found[what].append(figures)
 
 
 def measure(names, runs, jobs, seed):
@@ -106,27 +80,12 @@ def measure(names, runs, jobs, seed):
     turns = math.ceil(len(waiting) / jobs)
     print(f"{runs} runs of each event, {labs} labs for each of {len(rows)} pairs, {jobs} at once, seed {seed}; about "
           f"{turns * (15 + 27 * math.ceil(runs / labs)) // 60 + 1} minutes …", flush=True)
-    answers, living = multiprocessing.Queue(), {}
     found, failed, longest_pause = {(*row, event): [] for row in rows for event in EVENTS}, False, 0.0
-    while waiting or living:
-        while waiting and len(living) < jobs:
-            child = multiprocessing.Process(target=live, args=(*waiting.pop(0), answers))
-            child.start()
-            living[child.pid] = child
-        try:
-            pid, name, interval, figures, pause, trouble = answers.get(timeout=1)
-        except queue.Empty:
-            for pid in [pid for pid, child in living.items() if not child.is_alive() and child.exitcode]:
-                print(f"a lab ended with {living.pop(pid).exitcode}", file=sys.stderr)
-                failed = True
-            continue
-        living.pop(pid).join()
-        longest_pause = max(longest_pause, pause)
+    for (name, interval, *_), figures, well in in_labs(live, waiting, jobs):
+        failed |= not well
+        longest_pause = max(longest_pause, figures.get("pause", 0.0))
         for event in EVENTS:
-            found[name, interval, event] += figures[event]
-        if trouble:
-            print(trouble, file=sys.stderr)
-            failed = True
+            found[name, interval, event] += figures.get(event, [])
 
     table = []
     for event in EVENTS:
@@ -144,14 +103,6 @@ def measure(names, runs, jobs, seed):
     return not failed
 
 
-def spread(values):
-    if not values:
-        return "-"
-    values = sorted(values)
-    ranks = (math.ceil(len(values) * share) - 1 for share in (0.5, 0.99, 1))
-    return " / ".join("all" if values[rank] == math.inf else f"{1000 * values[rank]:.0f}" for rank in ranks)
-
-
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--runs", type=int, default=int(os.environ.get("KOI_RUNS", 50)))
@@ -161,11 +112,7 @@ def main():
     told = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("bench/two_owners.py makes network namespaces and needs root")
-    names = []
-    for name in told.only.split(","):
-        version = CONTENDERS[name].version() if name in CONTENDERS else None
-        print(version or f"{name} is not here and is left out", flush=True)
-        names += [name] if version else []
+    names = present(told.only)
     return 0 if names and measure(names, told.runs, told.jobs, told.seed) else 1
 
 

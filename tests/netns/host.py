@@ -163,10 +163,20 @@ class Host:
         self.say("deaf: what is sent to it is lost")
         self._set_port(wire, "flood off mcast_flood off bcast_flood off learning off")
 
+    def cut_off(self, wire="front"):
+        """Both directions are lost, and its link stays up: it cannot know."""
+        self.say("cut off: nothing reaches it, nothing leaves it")
+        self._set_port(wire, "locked on learning off flood off mcast_flood off bcast_flood off")
+
+    def isolate(self, wire="front"):
+        """Hosts so isolated do not hear each other; everybody else goes on hearing them."""
+        self.say("isolated: hears no other isolated host")
+        self._set_port(wire, "isolated on")
+
     def heal(self, wire="front"):
-        """Ends mute() and deafen()."""
+        """Ends mute(), deafen(), cut_off() and isolate()."""
         self.say("hears and speaks again")
-        self._set_port(wire, "locked off learning on flood on mcast_flood on bcast_flood on")
+        self._set_port(wire, "isolated off locked off learning on flood on mcast_flood on bcast_flood on")
 
     def _set_port(self, wire, how):
         """Through the bridge and not through a queueing discipline, because small kernels have no netem."""

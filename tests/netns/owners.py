@@ -29,10 +29,11 @@ import sys
 import time
 from pathlib import Path
 
-from adverts import ALL_PACKETS, ARP, IPV4, IPV6, PACKET_IGNORE_OUTGOING, SOL_PACKET, checksum
+from adverts import (ALL_PACKETS, ARP, IPV4, IPV6, PACKET_IGNORE_OUTGOING, SOL_PACKET, arrival, checksum, clocks_apart,
+                     stamp_arrivals)
 from processes import Process
 
-SO_RCVBUFFORCE, SO_TIMESTAMPNS = 33, 35
+SO_RCVBUFFORCE = 33
 ICMP, ICMPV6 = 1, 58
 NEIGHBOUR, PING = "neighbour", "ping"  # the two kinds of questions
 
@@ -52,7 +53,7 @@ class Asker:
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
         self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
         self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
-        self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        stamp_arrivals(self.socket)
         self.socket.bind((interface, ALL_PACKETS))
 
     def run(self):
@@ -119,11 +120,7 @@ class Asker:
                 frame, notes, _, _ = self.socket.recvmsg(256, 64)
             except BlockingIOError:
                 return
-            arrived = time.monotonic()
-            for level, kind, data in notes:
-                if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
-                    seconds, nanoseconds = struct.unpack("=qq", data[:16])
-                    arrived = seconds + nanoseconds / 1e9 - offset
+            arrived = arrival(notes, offset)
             protocol, packet = struct.unpack_from("!H", frame, 12)[0], frame[14:]
             if protocol == ARP and self.version == 4:
                 self.hear_arp(frame, packet, arrived)
@@ -168,18 +165,6 @@ class Asker:
                 return
             if probe[0] < arrived - 5:
                 return
-
-
-def clocks_apart():
-    """The clock of arrivals less the monotonic one; measured so that being interrupted in between does not count."""
-    best = None
-    for _ in range(5):
-        before, other, after = time.monotonic(), time.time(), time.monotonic()
-        if best is None or after - before < best[0]:
-            best = after - before, other - (before + after) / 2
-        if best[0] < 5e-6:
-            break
-    return best[1]
 
 
 # ---- What a story sees -----------------------------------------------------------------------------------------------------

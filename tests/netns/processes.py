@@ -274,3 +274,8 @@ class Watching(Process):
     def longest_dark(self):
         """Seconds; 0.0 if every question was answered."""
         return max((until - since for since, until, _ in self.darkness), default=0.0)
+
+    def between(self, since, until):
+        """(questions asked in that time that failed, the longest dark stretch in it, or on from it)"""
+        return (sum(answer is None for sent, _, answer in self.seen if since <= sent < until),
+                max((to - max(start, since) for start, to, _ in self.darkness if start < until and since < to), default=0.0))

@@ -2,7 +2,7 @@
 
 from adverts import Ear
 from lab import story
-from nodes import VIP, metric, role, rounds, start_again, status, wait_for_master
+from nodes import VIP, metric, role, rounds, start_again, status, trouble, wait_for_master
 from processes import BUILD
 
 SIGNED = {"auth": "require", "auth_keys": {1: "{dir}/auth.key"}}
@@ -37,6 +37,8 @@ class Pair:
         check, answers = self.lab.check, self.watching
         check(not answers.failures, f"{what}: {answers.failures} of {answers.probes} requests failed")
         check(self.owners.doubly <= 0.02, f"both answered for {1000 * self.owners.doubly:.1f} ms, 20 at most")
+        for node in (self.left, self.right):
+            check(not trouble(node, "lease"), f"{what}: {node.name} can lease")
 
 
 def leads(node):
