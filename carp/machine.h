@@ -6,63 +6,60 @@
 //
 //   1. A node that starts, or whose link comes up, listens as backup for one patience before it may lead.
 //   2. A master says an advert each beat, or each `interval` where it tells it in its trailer; whoever follows it
-//   then waits three of those and a fraction of one instead of a patience of seconds. Its claim is (demotion, beat
-//   with the demoted skew, source address).
+//      then waits three of those and a fraction of one instead of a patience of seconds. Its claim is (demotion,
+//      beat with the demoted skew, source address).
 //   3. A master that hears a better claim sends one last advert, so that the winner announces itself again, and
-//   yields.
-//      Better: lower demotion; then shorter beat; then, on a tie, the address that compares lower *as UCARP compares
-//      it*: last octet of an IPv4 address most significant; IPv6 addresses compare first byte first.
+//      yields.
+//      Better: lower demotion; then shorter beat; then, on a tie, the address that compares lower *as UCARP
+//      compares it*: last octet of an IPv4 address most significant; IPv6 addresses compare first byte first.
 //      A node that speaks both families is heard twice, and its two addresses need not compare the same way. So one
-//      family decides: IPv4 for a node that has it, IPv6 for a node that has nothing else. A tied advert of the other
-//      family moves nothing. Only after three tied IPv6 adverts in a row, without any over IPv4 between them, does
-//      IPv6 decide, because then IPv4 does not get through.
+//      family decides: IPv4 for a node that has it, IPv6 for a node that has nothing else. A tied advert of the
+//      other family moves nothing. Only after three tied IPv6 adverts in a row, without any over IPv4 between them,
+//      does IPv6 decide, because then IPv4 does not get through.
 //   4. A master that hears a worse claim stays, says an advert at once (BSD masters that hear a worse master stay
 //      silent) and announces its addresses again. It does not answer within 1/256 s of its last advert: two nodes
 //      that both believe themselves better would fill the wire.
 //   5. A backup that hears a master whose demotion is higher than its own takes over, preempt or not; one with
-//   preempt
-//      whose own claim has a shorter beat and no higher demotion takes over, once preempt_delay has passed.
+//      preempt whose own claim has a shorter beat and no higher demotion takes over, once preempt_delay has passed.
 //   6. A backup whose patience is shorter than the advertised beat takes over at once ("will time out anyway"),
-//   unless
-//      the master's claim is the better one: it would yield again, and so for ever. Then it waits three of those
-//      beats where its own patience is shorter than two.
+//      unless the master's claim is the better one: it would yield again, and so for ever. Then it waits three of
+//      those beats where its own patience is shorter than two.
 //   7. A bow-out (255/255) of the master it follows makes a backup take over in the order of the skews: each waits
 //      rank(skew), at most 64 ms, and gives up if it hears another master meanwhile.
 //   8. Any other advert restarts the patience, which is that of the skew the node itself would send: where several
-//   wait,
-//      the well one comes first. An advert worse than that of the master it follows, who spoke within his last two
-//      beats, moves nothing: the better master sees to it. A patience whose end is noticed more than 250 ms late was
-//      slept through (a paused guest, a suspended machine), proves nothing about the master, and begins again.
-//   9. Demotion d adds to the skew that is sent, at most up to 240, and is sent in byte 4 as well. A rise is said at
-//   once.
-//  10. A master that leaves lets go of its addresses first, then says 255/255 twice; 255/255 is never said otherwise.
-//  A
-//      master that hears one treats it as a worse claim. Byte 4 of a bow-out is 255, so that no demoted OpenBSD
-//      master takes it for a better one.
+//      wait, the well one comes first. An advert worse than that of the master it follows, who spoke within his
+//      last two beats, moves nothing: the better master sees to it. A patience whose end is noticed more than 250
+//      ms late was slept through (a paused guest, a suspended machine), proves nothing about the master, and begins
+//      again.
+//   9. Demotion d adds to the skew that is sent, at most up to 240, and is sent in byte 4 as well. A rise is said
+//      at once.
+//  10. A master that leaves lets go of its addresses first, then says 255/255 twice; 255/255 is never said
+//      otherwise. A master that hears one treats it as a worse claim. Byte 4 of a bow-out is 255, so that no
+//      demoted OpenBSD master takes it for a better one.
 //  11. Link down: back to init at once, without a word.
-//  12. A master that said nothing for longer than its lease (settings.h) is none any more: it was stopped, starved or
-//  asleep, the lease has ended, and a peer may lead. It lets go before it says or believes anything, without a word,
-//  listens for one patience, and pushes nobody aside before that has passed.
+//  12. A master that said nothing for longer than its lease (settings.h) is none any more: it was stopped, starved
+//      or asleep, the lease has ended, and a peer may lead. It lets go before it says or believes anything, without
+//      a word, listens for one patience, and pushes nobody aside before that has passed.
 //
 // Between Koi nodes, who sign a trailer (trailer.h), nobody is pushed aside. The holder goes on answering until the
 // successor does, so that no client waits:
 //
-//  13. A backup that follows a signed master tells it once a second that it stands by (presence). One that would take
-//  over by rule 5, or hears that the master is leaving, has its tables prepared and then asks every 10 ms: by rule 5
-//  at once, of a leaving master in the order of the ranks.
+//  13. A backup that follows a signed master tells it once a second that it stands by (presence). One that would
+//      take over by rule 5, or hears that the master is leaving, has its tables prepared and then asks every 10 ms:
+//      by rule 5 at once, of a leaving master in the order of the ranks.
 //  14. A master that is asked by a better claim, or is leaving, answers the first who is ready with "go". From then
-//  on it answers for its addresses 15 ms at most, and says nothing more. It lets go when it hears the successor, or
-//  anybody else it would give way to.
+//      on it answers for its addresses 15 ms at most, and says nothing more. It lets go when it hears the
+//      successor, or anybody else it would give way to.
 //  15. Whoever is told to go, and asked within the last 50 ms, takes the addresses first and then says its first
-//  advert.
+//      advert.
 //
-//  If the successor is not heard in time, the holder is none any more: it listens for another 100 ms before it may
-//  lead again, which is longer than the successor's right to take over lasts. A backup that gets no answer for a
-//  second takes over as in plain CARP. A master that leaves and is not asked within a second, or has heard of nobody
-//  who stands by, leaves by rule 10.
+//      If the successor is not heard in time, the holder is none any more: it listens for another 100 ms before it
+//      may lead again, which is longer than the successor's right to take over lasts. A backup that gets no answer
+//      for a second takes over as in plain CARP. A master that leaves and is not asked within a second, or has
+//      heard of nobody who stands by, leaves by rule 10.
 //
-// Peers that know no demotion (UCARP, FreeBSD, NetBSD) see only the demoted skew. If both are masters at once and the
-// two orders disagree, both yield; whose patience is shorter leads after it, and nobody pushes him aside.
+// Peers that know no demotion (UCARP, FreeBSD, NetBSD) see only the demoted skew. If both are masters at once and
+// the two orders disagree, both yield; whose patience is shorter leads after it, and nobody pushes him aside.
 //
 // A master's link is one event away from silence: Heard is only for adverts that carry a good digest and are not
 // ours.

@@ -22,10 +22,12 @@ public:
         std::function<void(Group&, const carp::RoleChanged&)> role;
         std::function<void(Group&, const std::string& because)> announce_again;
         std::function<void(Group&, const std::string& because)> silent;  // adverts cannot be sent
-        std::function<void(Group&)>
-            leased;  // as master: what it holds may answer until leased_until(), which has moved
-        std::function<void(Group&, Duration)> slipped;  // as master: an advert was late by half of what peers wait for
-        std::function<void(Group&, bool wanted)> prepare;  // have the tables ready, though it does not lead (yet)
+        // As master: what it holds may answer until leased_until(), which has moved.
+        std::function<void(Group&)> leased;
+        // As master: an advert was late by half of what peers wait for.
+        std::function<void(Group&, Duration)> slipped;
+        // Have the tables ready, though it does not lead (yet).
+        std::function<void(Group&, bool wanted)> prepare;
     };
     Group(Loop&, link::VhidSettings, Wire&, Notes&, Told, carp::Counter&);
 

@@ -49,8 +49,7 @@ std::string sentence_for(carp::Refusal why, const std::string& who, const std::s
         case carp::Refusal::unknown_vhid: return who + " speaks for " + group + ", which this node does not serve";
         case carp::Refusal::own_echo:
             return "our own advert came back on " + interface +
-                   "; look for a loop in the network, or another host with "
-                   "our address";
+                   "; look for a loop in the network, or another host with our address";
         case carp::Refusal::not_a_peer: return who + " speaks for " + group + " but is not among `peers`";
         case carp::Refusal::no_trailer:
             return who + " speaks for " + group +
@@ -65,8 +64,7 @@ std::string sentence_for(carp::Refusal why, const std::string& who, const std::s
         case carp::Refusal::replayed:
             return "an advert from " + who + " for " + group +
                    " was heard before, or is older than what was heard: somebody repeats recorded adverts, the "
-                   "network "
-                   "doubles packets, or that host was set back to an earlier state";
+                   "network doubles packets, or that host was set back to an earlier state";
         case carp::Refusal::stale_clock:
             return who + " is new to us and signs for " + group +
                    " with a time that is minutes away from our clock; it is a recording, or one of the clocks is "

@@ -135,7 +135,8 @@ private:
         counter("koi_takeovers_unplanned_total", "How often this node took over because a master fell silent.");
         each_vhid([](const auto& v) { return v.unplanned_takeovers; });
         gauge("koi_takeover_silence_seconds",
-              "From the last advert of the master before until our addresses answered, at the last unplanned takeover.");
+              "From the last advert of the master before until our addresses answered, at the last unplanned "
+              "takeover.");
         each_vhid([](const auto& v) { return v.last_silence; });
         gauge("koi_demotion", "How unwell this node says it is; 0 is well, 240 the most.");
         each_vhid([](const auto& v) { return std::uint64_t{v.demotion.value()}; });

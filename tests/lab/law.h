@@ -24,8 +24,9 @@
 //                      after the first that did, and no later than one beat after the last that did not. The same
 //                      for every other kind from the moment when an advert between the two fails.
 //          in flight   The newer one took over openly (a better claim, a bow-out, by agreement, or again after it had
-//                      handed over in vain) or the two took over at once, and neither can have heard of it yet. For one exchange. So, too, if it let the older one's adverts
-//                      pass because it followed a better master than that.
+//                      handed over in vain) or the two took over at once, and neither can have heard of it yet. For
+//                      one exchange. So, too, if it let the older one's adverts pass because it followed a better
+//                      master than that.
 //          unanswered  What would have been over after an exchange, but the one that should have answered had spoken
 //                      within the last 1/256 s and was silent (machine.h, rule 4). For one beat more.
 //          impatient   By its settings the newer one waits for less than the longest lease of the older one, which

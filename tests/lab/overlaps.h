@@ -44,7 +44,7 @@ private:
         Instant took_over{};
         bool by_silence = false;
         bool gave_way = false;  // it handed over in vain
-        Duration lease{};  // the longest it may have, since it spoke last
+        Duration lease{};       // the longest it may have, since it spoke last
         // How it waited before that.
         Instant own_waits_from = Instant::min(), waits_from{};
         Duration patience{};
