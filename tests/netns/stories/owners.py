@@ -58,6 +58,9 @@ class Pair:
         for owners in asked:
             answering = owners.end().intervals
             self.lab.check(answering["left"] and not answering["right"], f"and answers for {owners.address} again")
+        self.left.koid.stop()  # one that has hung is demoted for a minute, or until it starts again
+        start_again(self.left)
+        wait_for_master(self.lab, "left")
         start_again(self.right)
         self.settle()
 
