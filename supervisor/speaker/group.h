@@ -38,6 +38,7 @@ public:
     const std::string& because() const { return because_; }
     Instant leased_until() const { return instance_.leased_until(); }
     std::optional<IpAddress> own_address() const;
+    bool link_works() const { return wire_->works(); }
 
     // The wire changed: start, go on, or lose the link. resume: the first start may go on as master.
     void look(bool resume);

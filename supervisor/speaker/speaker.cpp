@@ -9,6 +9,7 @@
 
 #include "supervisor/base/check.h"
 #include "supervisor/base/privileges.h"
+#include "supervisor/speaker/reports.h"
 
 namespace koi::speaker {
 
@@ -17,71 +18,14 @@ namespace {
 constexpr Duration worker_grace = 10s;   // without a worker for longer: demoted
 constexpr Duration table_patience = 2s;  // a master whose table is not ready by then is demoted
 constexpr Duration memory_of_failure = 60s;
-constexpr Duration heard_pause = 30s;  // between two writings of what was heard
-constexpr Duration last_writing = 1s;  // a disk may take that long when we end
-constexpr Duration standby_memory = 3s;
+constexpr Duration heard_pause = 30s;    // between two writings of what was heard
+constexpr Duration last_writing = 1s;    // a disk may take that long when we end
 constexpr Duration leave_patience = 5s;  // how long the worker may take to let go of the tables
 
 std::uint64_t random_number() {
     std::uint64_t n = 0;
     KOI_CHECK(::getrandom(&n, sizeof n, 0) == sizeof n);
     return n;
-}
-
-// ours: the vhid is one that this node serves.
-std::string sentence_for(carp::Refusal why, const std::string& who, const std::string& interface,
-                         std::optional<unsigned> vhid, bool ours) {
-    const std::string group = vhid ? "vhid " + std::to_string(*vhid) : "a vhid";
-    switch (why) {
-        case carp::Refusal::wrong_digest:
-            return who + " speaks for " + group +
-                   " with another password or another list of vips; make carp.key and "
-                   "`addresses` the same on all nodes";
-        case carp::Refusal::vrrp:
-            // Some VRRP routers (keepalived 2.2.7) fall silent while they hear CARP with their id.
-            return who + " speaks VRRP on " + interface + " with id " + (vhid ? std::to_string(*vhid) : "?") +
-                   (ours ? ", which is a vhid of ours; the two disturb each other, so give Koi a vhid that no VRRP "
-                           "router "
-                           "there uses"
-                         : ", which is no vhid of ours; the two do not disturb each other");
-        case carp::Refusal::wrong_ttl:
-            return "an advert from " + who + " crossed a router (its TTL is not 255), or is forged";
-        case carp::Refusal::unknown_vhid: return who + " speaks for " + group + ", which this node does not serve";
-        case carp::Refusal::own_echo:
-            return "our own advert came back on " + interface +
-                   "; look for a loop in the network, or another host with our address";
-        case carp::Refusal::not_a_peer: return who + " speaks for " + group + " but is not among `peers`";
-        case carp::Refusal::no_trailer:
-            return who + " speaks for " + group +
-                   " without our trailer, and one is required of it; give it a Koi with auth_keys, name it in "
-                   "legacy_peers, or find out who it is";
-        case carp::Refusal::unknown_key:
-            return who + " signs for " + group +
-                   " with a key id we have no key for; put that key into auth_keys here before it signs there";
-        case carp::Refusal::wrong_tag:
-            return "an advert from " + who + " for " + group +
-                   " is forged, or was changed on its way, or is signed with another key under the same id";
-        case carp::Refusal::replayed:
-            return "an advert from " + who + " for " + group +
-                   " was heard before, or is older than what was heard: somebody repeats recorded adverts, the "
-                   "network doubles packets, or that host was set back to an earlier state";
-        case carp::Refusal::stale_clock:
-            return who + " is new to us and signs for " + group +
-                   " with a time that is minutes away from our clock; it is a recording, or one of the clocks is "
-                   "wrong";
-        case carp::Refusal::cloned:
-            return who + " speaks for " + group +
-                   " with our own identity: one of the two is a copy of the other; stop koid on the copy and remove "
-                   "its file counter in the state directory";
-        case carp::Refusal::table_full:
-            return who + " is one sender too many for " + group + "; more than " +
-                   std::to_string(carp::Replay::most_senders) + " are not remembered";
-        case carp::Refusal::bad_trailer:
-        case carp::Refusal::too_short:
-        case carp::Refusal::wrong_version:
-        case carp::Refusal::wrong_checksum: break;
-    }
-    return "a packet from " + who + " on " + interface + " is no advert: " + std::string(to_string(why));
 }
 
 std::string milliseconds(Duration d) { return std::to_string((d + 500us) / 1ms) + " ms"; }
@@ -98,19 +42,6 @@ Holder::Term term_of(const Group& g, Holder& holder) {
     auto lifetime = std::chrono::floor<std::chrono::seconds>(lease);
     if (enforced || lifetime < beat * 3 / 2) lifetime = std::chrono::ceil<std::chrono::seconds>(lease);
     return {g.leased_until(), std::max(lifetime, std::chrono::seconds(1))};
-}
-
-link::PeerReport report_of(Vhid vhid, const IpAddress& address, const Group::Peer& peer, bool standby) {
-    const auto claim = carp::claim_of(peer.advert);
-    link::PeerReport out{vhid, address,         claim.demotion, claim.beat, peer.last_heard,
-                         {},   peer.other_vips, peer.doubt,     standby};
-    if (const auto& t = peer.trailer) out.condition = {t->configuration, t->healthy, t->backends};
-    return out;
-}
-
-// Other groups on the same wire are no fault: that they are there is said, and not each minute.
-bool is_neighbourly(carp::Refusal why, bool ours) {
-    return why == carp::Refusal::unknown_vhid || (why == carp::Refusal::vrrp && !ours);
 }
 
 }  // namespace
@@ -406,16 +337,8 @@ void Speaker::refused(const std::string& interface, carp::Refusal why, const IpA
         for (auto& [number, g] : groups_)
             if (g->settings().carp.interface == interface) g->refuse(why);
 
-    const bool neighbourly = is_neighbourly(why, ours);
-    const auto limits = neighbourly ? log::RateLimit(1, 24h) : log::RateLimit(3, 60s);
-    auto& limit = refusal_limits_.try_emplace({why, neighbourly}, limits).first->second;
-    if (!limit.allows(loop_.now())) return;
-    std::string sentence = sentence_for(why, source.text(), interface, vhid, ours);
-    if (limit.suppressed() > 0)
-        sentence += " (" + std::to_string(limit.suppressed()) + " more like it were not logged)";
-    log::Fields fields = {{"reason", std::string(to_string(why))}, {"peer", source.text()}, {"interface", interface}};
-    if (vhid) fields.emplace_back("vhid", std::to_string(*vhid));
-    tell(neighbourly ? log::Level::notice : log::Level::warning, "advert_refused", sentence, fields);
+    if (const auto line = refusal_lines_.say({why, source, interface, vhid, ours}, loop_.now()))
+        tell(line->level, "advert_refused", line->sentence, line->fields);
 }
 
 void Speaker::role_changed(Group& g, const carp::RoleChanged& change) {
@@ -586,37 +509,13 @@ void Speaker::report() {
     all.strangers = holder_.strangers();
     all.lease_missing = holder_.lease_missing();
     for (const auto& [vhid, g] : groups_) {
-        const auto& state = g->instance().state();
-        link::VhidReport one;
-        one.vhid = vhid;
-        one.interface = g->settings().carp.interface;
-        one.link_works = wires_.at(one.interface)->works();
-        one.role = state.role;
-        one.since = state.since;
-        one.because = g->because();
-        one.demotion = state.demotion;
-        one.stepped_down = state.stepped_down;
-        one.own_address = g->own_address();
-        one.master = state.master;
-        if (state.master_claim) {
-            one.master_demotion = state.master_claim->demotion;
-            one.master_beat = state.master_claim->beat;
-        }
-        one.last_heard = state.last_heard;
-        const bool leases = g->settings().carp.lease.kind != carp::Lease::Kind::off;
-        if (leases && state.role == carp::Role::master) one.leased_until = g->leased_until();
-        one.counters = g->instance().counters();
+        auto one = report_of(*g, holder_.report(vhid, held_of(g->settings())));
         if (const auto taken = takeovers_.find(vhid); taken != takeovers_.end()) {
             one.unplanned_takeovers = taken->second.unplanned;
             one.last_silence = taken->second.last_silence;
         }
-        one.vips = holder_.report(vhid, held_of(g->settings()));
-        for (const auto& [address, peer] : g->peers()) all.peers.push_back(report_of(vhid, address, peer, false));
-        if (state.role == carp::Role::master)
-            for (const auto& [address, peer] : g->standbys())
-                if (loop_.now() - peer.last_heard < standby_memory)
-                    all.peers.push_back(report_of(vhid, address, peer, true));
         all.vhids.push_back(std::move(one));
+        std::ranges::move(reports_of_peers(*g, loop_.now()), std::back_inserter(all.peers));
     }
     worker_.send(all);
 }

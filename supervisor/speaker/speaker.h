@@ -22,6 +22,7 @@
 #include "supervisor/speaker/group.h"
 #include "supervisor/speaker/holder.h"
 #include "supervisor/speaker/memory.h"
+#include "supervisor/speaker/refusal_lines.h"
 #include "supervisor/speaker/resume.h"
 #include "supervisor/speaker/wire.h"
 #include "supervisor/speaker/worker_process.h"
@@ -111,8 +112,7 @@ private:
     Instant slip_since_{};
     Instant heard_kept_{};
     std::string memory_trouble_;
-    std::map<std::pair<carp::Refusal, bool>, log::RateLimit>
-        refusal_limits_;  // by reason, and whether it is no fault
+    RefusalLines refusal_lines_;
     log::RateLimit sender_limit_{20, 60s};
     std::string status_;
 

@@ -1,0 +1,18 @@
+// supervisor/speaker/reports.h
+//
+// What the worker is told each second of a vhid and of those who speak for it: the raw material of `koi status`.
+#pragma once
+
+#include <vector>
+
+#include "supervisor/link/messages.h"
+#include "supervisor/speaker/group.h"
+
+namespace koi::speaker {
+
+// Without the takeovers, which outlive a group.
+link::VhidReport report_of(const Group&, std::vector<link::VipReport>);
+// Everybody heard as master; while we lead, also who said within the last 3 s that he stands by.
+std::vector<link::PeerReport> reports_of_peers(const Group&, Instant now);
+
+}  // namespace koi::speaker
