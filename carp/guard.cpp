@@ -11,46 +11,54 @@ namespace {
 constexpr Duration pinned_for = 24h;
 constexpr std::size_t most_pins = 64;
 
-}  // namespace
-
-Guard::Guard(const Auth& auth, std::uint64_t sender) : sender_(sender) { learn(auth); }
-
-void Guard::change(const Auth& auth, Instant now) {
-    if (auth.mode != auth_.mode) pins_.clear();
-    const bool led = signs() && !auth.keys.empty();
-    const auto last = led ? *auth_.keys.rbegin() : std::pair<const std::uint8_t, std::string>{};
-    const auto still = auth.keys.find(last.first);
-    if (led && still != auth.keys.end() && still->second == last.second &&
-        !auth_.keys.contains(auth.keys.rbegin()->first)) {
-        before_ = last.first;
-        before_until_ = now + grace;
-    }
-    learn(auth);
+// One of ours said this, at another time or with our own voice: that is no plain advert.
+bool was_ours(Refusal why) {
+    return why == Refusal::replayed || why == Refusal::cloned || why == Refusal::stale_clock ||
+           why == Refusal::table_full;
 }
 
-void Guard::learn(const Auth& auth) {
-    auth_ = auth;
-    keys_.clear();
-    for (const auto& [id, key] : auth.keys) keys_.try_emplace(id, Hash::sha256, key);
-    KOI_CHECK(!signs() || !keys_.empty());
+}  // namespace
+
+Guard::Rules::Rules(const Auth& a) : auth(a) {
+    for (const auto& [id, key] : a.keys) keys.try_emplace(id, Hash::sha256, key);
+    KOI_CHECK(a.mode == Auth::Mode::off || !keys.empty());
+}
+
+Guard::Guard(const Auth& auth, std::uint64_t sender) : sender_(sender) { rules_.emplace_back(auth); }
+
+void Guard::change(const Auth& auth, Instant now) {
+    const auto& before = rules_.back().auth;
+    if (auth == before) return;
+    // Whoever goes on to require has no plain adverts to fear; else an address that signed may stop to do so.
+    if (auth.mode != before.mode && auth.mode != Auth::Mode::require) pins_.clear();
+    std::erase_if(rules_, [&](const auto& r) { return r.counts_until <= now; });
+    rules_.back().signs_until = now + grace;
+    rules_.back().counts_until = now + 2 * grace;
+    rules_.emplace_back(auth);
+}
+
+const Guard::Rules* Guard::signer(Instant now) const {
+    const auto found = std::ranges::find_if(
+        rules_, [&](const auto& r) { return r.signs_until > now && r.auth.mode != Auth::Mode::off; });
+    return found == rules_.end() ? nullptr : &*found;
 }
 
 std::vector<std::uint8_t> Guard::sign(std::span<const std::uint8_t> advert, Trailer t, const Envelope& way,
                                       Instant now) const {
-    const auto before = now < before_until_ ? keys_.find(before_) : keys_.end();
-    const auto& [id, key] = before != keys_.end() ? *before : *keys_.rbegin();
+    const auto& [id, key] = *signer(now)->keys.rbegin();
     t.key = id;
     return with_trailer(advert, t, key, way);
 }
 
-std::variant<Trailer, Refusal> Guard::validate(std::span<const std::uint8_t> payload, const Advert& advert,
-                                               const Envelope& way, Instant now, WallTime wall) const {
+std::variant<Trailer, Refusal> Guard::validate(const Rules& rules, std::span<const std::uint8_t> payload,
+                                               const Advert& advert, const Envelope& way, Instant now,
+                                               WallTime wall) const {
     const auto read = read_trailer(payload);
     if (std::holds_alternative<std::monostate>(read)) return Refusal::no_trailer;
     if (const auto* refusal = std::get_if<Refusal>(&read)) return *refusal;
     const auto& trailer = std::get<Trailer>(read);
-    const auto key = keys_.find(trailer.key);
-    if (key == keys_.end()) return Refusal::unknown_key;
+    const auto key = rules.keys.find(trailer.key);
+    if (key == rules.keys.end()) return Refusal::unknown_key;
     const bool is_us = trailer.sender == sender_;
     if (!is_us)
         if (const auto refusal = replay_.judge(trailer, advert.counter, way.source.family(), now, wall))
@@ -62,22 +70,36 @@ std::variant<Trailer, Refusal> Guard::validate(std::span<const std::uint8_t> pay
 
 Guard::Verdict Guard::check(std::span<const std::uint8_t> payload, const Advert& advert, const Envelope& way,
                             Instant now, WallTime wall) {
-    if (auth_.mode == Auth::Mode::off) return {};
+    Verdict verdict = judge(rules_.back(), payload, advert, way, now, wall);
+    for (auto before = rules_.rbegin() + 1; before != rules_.rend(); ++before) {
+        if (!verdict.refused || was_ours(*verdict.refused)) break;
+        if (before->counts_until <= now) continue;
+        const auto earlier = judge(*before, payload, advert, way, now, wall);
+        if (!earlier.refused || was_ours(*earlier.refused)) verdict = earlier;
+    }
+    if (!verdict.trailer) return verdict;
+    verdict.news = replay_.remember(*verdict.trailer, advert.counter, way.source.family(), now);
+    pin(way.source, now);
+    return verdict;
+}
+
+Guard::Verdict Guard::judge(const Rules& rules, std::span<const std::uint8_t> payload, const Advert& advert,
+                            const Envelope& way, Instant now, WallTime wall) const {
     Verdict verdict;
-    const auto found = validate(payload, advert, way, now, wall);
+    const auto& auth = rules.auth;
+    if (auth.mode == Auth::Mode::off) {
+        if (advert.presence) verdict.refused = Refusal::wrong_version;  // plain CARP knows none
+        return verdict;
+    }
+    const auto found = validate(rules, payload, advert, way, now, wall);
     if (const auto* trailer = std::get_if<Trailer>(&found)) {
         verdict.trailer = *trailer;
-        verdict.news = replay_.remember(*trailer, advert.counter, way.source.family(), now);
-        pin(way.source, now);
         return verdict;
     }
     const Refusal refusal = std::get<Refusal>(found);
-    // One of ours said this, at another time or with our own voice: that is no plain advert.
-    const bool was_ours = refusal == Refusal::replayed || refusal == Refusal::cloned ||
-                          refusal == Refusal::stale_clock || refusal == Refusal::table_full;
-    const auto& legacy = auth_.legacy_peers;
-    const bool listed = legacy.empty() || std::ranges::find(legacy, way.source) != legacy.end();
-    const bool plain = auth_.mode == Auth::Mode::prefer && listed && !advert.presence && !was_ours;
+    const bool listed =
+        auth.legacy_peers.empty() || std::ranges::find(auth.legacy_peers, way.source) != auth.legacy_peers.end();
+    const bool plain = auth.mode == Auth::Mode::prefer && listed && !advert.presence && !was_ours(refusal);
     if (!plain || is_pinned(way.source, now)) {
         verdict.refused = refusal;
     } else if (refusal != Refusal::no_trailer) {
@@ -92,7 +114,8 @@ bool Guard::is_pinned(const IpAddress& source, Instant now) const {
 }
 
 void Guard::pin(const IpAddress& source, Instant now) {
-    if (std::ranges::find(auth_.legacy_peers, source) != auth_.legacy_peers.end()) return;
+    const auto& legacy = rules_.back().auth.legacy_peers;
+    if (std::ranges::find(legacy, source) != legacy.end()) return;
     std::erase_if(pins_, [&](const auto& p) { return now - p.second >= pinned_for; });
     if (pins_.size() < most_pins || pins_.contains(source)) pins_[source] = now;
 }

@@ -8,12 +8,17 @@
 //               No stronger than plain CARP: whoever cuts a trailer off has a plain advert. For a migration.
 //     require   nothing without a valid trailer is heard
 //
+// A reload is not the same moment on every node. For a minute after one we sign as before, and for two we believe,
+// too, whom we believed before: every change of keys or modes is safe that all nodes learn within a minute, in any
+// order. A process that starts knows of no before.
+//
 // Order of the questions: shape, key, replay table, tag. So what a stranger sends costs little, and nothing is
 // remembered before the tag is good.
 #pragma once
 
 #include <map>
 #include <optional>
+#include <vector>
 
 #include "carp/replay.h"
 #include "carp/settings.h"
@@ -25,12 +30,12 @@ class Guard {
 public:
     // sender: our own id.
     Guard(const Auth&, std::uint64_t sender);
-    // A key that is new and the highest signs only after `grace`, so that every node can learn it first.
     void change(const Auth&, Instant now);
-    static constexpr Duration grace = 60s;
+    static constexpr Duration grace = 60s;  // signs as before; believes as before for twice as long
 
-    bool signs() const { return auth_.mode != Auth::Mode::off; }
-    // Our advert's bytes with a trailer signed by the highest key. Only if signs().
+    bool reads_trailers() const { return rules_.back().auth.mode != Auth::Mode::off; }
+    bool signs(Instant now) const { return signer(now) != nullptr; }
+    // Our advert's bytes with a trailer signed by the highest key. Only if signs(now).
     std::vector<std::uint8_t> sign(std::span<const std::uint8_t> advert, Trailer, const Envelope&, Instant now) const;
 
     struct Verdict {
@@ -45,18 +50,22 @@ public:
     const Replay& replay() const { return replay_; }
 
 private:
-    std::variant<Trailer, Refusal> validate(std::span<const std::uint8_t> payload, const Advert&, const Envelope&,
-                                            Instant now, WallTime) const;
+    struct Rules {
+        explicit Rules(const Auth&);
+        Auth auth;
+        std::map<std::uint8_t, Hmac> keys;
+        Instant signs_until = Instant::max(), counts_until = Instant::max();
+    };
+    const Rules* signer(Instant now) const;  // null: nobody signs
+    Verdict judge(const Rules&, std::span<const std::uint8_t> payload, const Advert&, const Envelope&, Instant now,
+                  WallTime) const;
+    std::variant<Trailer, Refusal> validate(const Rules&, std::span<const std::uint8_t> payload, const Advert&,
+                                            const Envelope&, Instant now, WallTime) const;
     bool is_pinned(const IpAddress& source, Instant now) const;
     void pin(const IpAddress& source, Instant now);
 
-    void learn(const Auth&);
-
-    Auth auth_;
+    std::vector<Rules> rules_;  // the oldest that still count first; the last are those of now
     std::uint64_t sender_;
-    std::map<std::uint8_t, Hmac> keys_;
-    std::uint8_t before_ = 0;  // the key that signs until then
-    Instant before_until_ = Instant::min();
     Replay replay_;
     std::map<IpAddress, Instant> pins_;  // when an address last showed a valid trailer
 };

@@ -86,7 +86,7 @@ std::vector<std::uint8_t> Instance::bytes(const Send& what, const Envelope& way,
     advert.digest = seal_.sign(advert.counter);
     const bool pseudo = settings_.v6_checksum == V6Checksum::pseudo;
     const auto head = pseudo ? encode_pseudo(advert, way) : encode(advert);
-    if (!guard_.signs()) return {head.begin(), head.end()};
+    if (!guard_.signs(now)) return {head.begin(), head.end()};
     Trailer t;
     t.clock = Counter::tells_time(advert.counter, wall);
     if (settings_.interval > 0us)
@@ -124,7 +124,7 @@ std::optional<Refusal> Instance::objection(const Advert& advert, const IpAddress
     if (own_.of(source.family()) == source) return Refusal::own_echo;
     const auto& peers = settings_.peers;
     if (!peers.empty() && std::ranges::find(peers, source) == peers.end()) return Refusal::not_a_peer;
-    if (advert.presence && !guard_.signs()) return Refusal::wrong_version;
+    if (advert.presence && !guard_.reads_trailers()) return Refusal::wrong_version;
     return std::nullopt;
 }
 
