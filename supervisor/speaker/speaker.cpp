@@ -150,16 +150,13 @@ std::unique_ptr<Group> Speaker::make_group(const link::VhidSettings& settings) {
             .announce_again = [this](Group& g, const auto&) { holder_.announce_again(g.vhid(), loop_.now()); },
             .silent =
                 [this](Group& g, const std::string& because) {
-                    tell(log::Level::error, "advert",
-                         "adverts of vhid " + std::to_string(g.vhid().value()) + " cannot be sent: " + because,
-                         {{"vhid", std::to_string(g.vhid().value())}});
+                    if (silent_limit_.allows(loop_.now()))
+                        tell(log::Level::error, "advert",
+                             "adverts of vhid " + std::to_string(g.vhid().value()) + " cannot be sent: " + because,
+                             {{"vhid", std::to_string(g.vhid().value())}});
                     // Later, because the group is in the middle of its deeds; and look() starts it again.
-                    const Vhid vhid = g.vhid();
-                    silent_timer_ = loop_.at(loop_.now(), Priority::carp, "silent", [this, vhid, because] {
-                        if (Group* silent = group(vhid))
-                            silent->take(carp::LinkLost{"adverts cannot be sent: " + because});
-                        Loop::move(look_timer_, loop_.now() + 1s);
-                    });
+                    silent_[g.vhid()] = because;
+                    silent_timer_ = loop_.at(loop_.now(), Priority::carp, "silent", [this] { let_go_of_silent(); });
                 },
             .leased =
                 [this](Group& g) {
@@ -181,6 +178,17 @@ std::unique_ptr<Group> Speaker::make_group(const link::VhidSettings& settings) {
     return made;
 }
 
+void Speaker::let_go_of_silent() {
+    Instant again = loop_.now();
+    for (const auto& [vhid, because] : std::exchange(silent_, {})) {
+        Group* silent = group(vhid);
+        if (!silent) continue;
+        silent->take(carp::LinkLost{"adverts cannot be sent: " + because});
+        again = std::max(again, silent->mute_until());
+    }
+    Loop::move(look_timer_, again);
+}
+
 void Speaker::sender_heard(Vhid vhid, carp::Replay::News news, const IpAddress& source, std::uint64_t sender) {
     if (!sender_limit_.allows(loop_.now())) return;
     char id[20];
@@ -197,7 +205,7 @@ void Speaker::sender_heard(Vhid vhid, carp::Replay::News news, const IpAddress& 
 }
 
 void Speaker::apply(const link::Settings& settings) {
-    if (settings == settings_ && settled_once_) return;
+    if (stopping_ || (settings == settings_ && settled_once_)) return;
     std::set<Vhid> stay;
     for (const auto& one : settings.vhids) stay.insert(one.carp.vhid);
     for (auto it = groups_.begin(); it != groups_.end();) {

@@ -62,6 +62,7 @@ private:
     void prepare(Group&, bool wanted);
     void tell_if_prepared(Group&);
     static link::RoleTold told(const Group&);
+    void let_go_of_silent();
     void advert_heard(const std::string& interface, const carp::Advert&, const carp::Packet&);
     // counted: the group itself has done it.
     void refused(const std::string& interface, carp::Refusal, const IpAddress& source, std::optional<unsigned> vhid,
@@ -113,7 +114,8 @@ private:
     Instant heard_kept_{};
     std::string memory_trouble_;
     RefusalLines refusal_lines_;
-    log::RateLimit sender_limit_{20, 60s};
+    log::RateLimit sender_limit_{20, 60s}, silent_limit_{6, 60s};
+    std::map<Vhid, std::string> silent_;  // whose adverts do not leave, and why
     std::string status_;
 
     Watch kernel_watch_, beat_timer_, report_timer_, stop_timer_, look_timer_, settle_timer_, silent_timer_;
