@@ -47,6 +47,10 @@ void read_auth_keys(const Field& field, CarpDraft& draft) {
             entry.value.complain(discovery::shown(entry.name) + " is no key id; a key has a number from 1 to 255");
             continue;
         }
+        if (entry.name.starts_with('0')) {  // else 01 would replace 1 without a word
+            entry.value.complain(discovery::shown(entry.name) + " is no key id; write " + std::to_string(id));
+            continue;
+        }
         if (const auto file = path(entry.value, true)) draft.auth_key_files[static_cast<std::uint8_t>(id)] = *file;
     }
 }
