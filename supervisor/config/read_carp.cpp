@@ -56,7 +56,9 @@ void read_auth_keys(const Field& field, CarpDraft& draft) {
 }
 
 void read_interval(const Field& field, Duration& interval) {
-    const auto read = duration(field, longest_interval);
+    // 100 is meant as milliseconds, 1 as a second.
+    const bool one_digit = field.is_word() && field.node().text.size() == 1;
+    const auto read = duration(field, longest_interval, one_digit ? "s" : "ms");
     if (!read) return;
     if (*read < carp::shortest_interval)
         return field.complain(
