@@ -2,7 +2,7 @@
 
 from adverts import Ear
 from lab import story
-from nodes import VIP, metric, role, rounds, start_again, status, trouble, wait_for_master
+from nodes import VIP, group, metric, role, rounds, start_again, status, trouble, wait_for_master
 from processes import BUILD
 
 SIGNED = {"auth": "require", "auth_keys": {1: "{dir}/auth.key"}}
@@ -116,6 +116,7 @@ def story_the_silence_of_a_takeover_is_told(lab):
 def story_a_drill(lab):
     """koi drill: there and back, measured; refused on the standby, and where nobody stands by. A third host asks as well."""
     pair = Pair(lab)
+    lab.wait_until(lambda: group(pair.right).get("master"), 5, "right tells who leads; its speaker reports once a second")
     refusal = pair.right.koid.koi("drill", "51", check=False)
     lab.check(refusal.returncode == 1 and "belongs to the node that leads, 10.77.0.1" in refusal.stderr, refusal.stderr.strip())
     third = lab.host("third", number=30).start([BUILD / "koi", "drill", "--probe", VIP])
