@@ -46,6 +46,7 @@ public:
     // Slept past its lease: lets go before anything else is heard or said. Called when the loop has woken.
     void wake();
     void hear(const carp::Advert&, const carp::Packet&);
+    void become(std::uint64_t sender) { instance_.guard().become(sender); }
     void refuse(carp::Refusal why) { instance_.refuse(why); }
     void take(const carp::Event&);
     void change(link::VhidSettings);

@@ -345,8 +345,19 @@ void Speaker::refused(const std::string& interface, carp::Refusal why, const IpA
         for (auto& [number, g] : groups_)
             if (g->settings().carp.interface == interface) g->refuse(why);
 
+    if (why == carp::Refusal::cloned) become_another();
     if (const auto line = refusal_lines_.say({why, source, interface, vhid, ours}, loop_.now()))
         tell(line->level, "advert_refused", line->sentence, line->fields);
+}
+
+// Somebody signs with our key and our identity, from elsewhere: one of the two is a copy of the other, and neither
+// would hear the other one, so that both would lead. Once is enough for that; and once is all that a recording of
+// what we said ourselves from another address of ours can make us do.
+void Speaker::become_another() {
+    if (std::exchange(is_another_, true)) return;
+    counter_.become(random_number() | 1);
+    for (auto& [vhid, g] : groups_) g->become(counter_.sender());
+    memory_.keep(counter_.reserve());
 }
 
 void Speaker::role_changed(Group& g, const carp::RoleChanged& change) {

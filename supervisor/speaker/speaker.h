@@ -67,6 +67,7 @@ private:
     // counted: the group itself has done it.
     void refused(const std::string& interface, carp::Refusal, const IpAddress& source, std::optional<unsigned> vhid,
                  bool counted = false);
+    void become_another();
     void sender_heard(Vhid, carp::Replay::News, const IpAddress& source, std::uint64_t sender);
     // by itself
     void beat();
@@ -96,6 +97,7 @@ private:
 
     bool settled_once_ = false;  // the first settings were applied
     bool stopping_ = false, ready_told_ = false;
+    bool is_another_ = false;  // has taken a new identity in this life
     link::Settings settings_;
     std::map<std::string, std::unique_ptr<Wire>> wires_;
     std::map<Vhid, std::unique_ptr<Group>> groups_;
