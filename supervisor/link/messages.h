@@ -104,6 +104,14 @@ struct VipReport {
     Instant since{};
     friend bool operator==(const VipReport&, const VipReport&) = default;
 };
+// The last packet refused for a reason for which a misconfigured peer of ours would be refused, too.
+struct RefusalReport {
+    carp::Refusal why{};
+    IpAddress source;
+    Instant at{};
+    std::string sentence;  // what is wrong and what to do
+    friend bool operator==(const RefusalReport&, const RefusalReport&) = default;
+};
 struct VhidReport {
     Vhid vhid = *Vhid::of(1);
     std::string interface;
@@ -123,6 +131,7 @@ struct VhidReport {
     std::uint64_t unplanned_takeovers = 0;  // because a master fell silent
     Duration last_silence{};                // from its last advert until our addresses answered
     std::vector<VipReport> vips;
+    std::vector<RefusalReport> refusals;  // one of a reason at most
     friend bool operator==(const VhidReport&, const VhidReport&) = default;
 };
 struct StrangerReport {

@@ -10,7 +10,7 @@
 
 namespace koi::speaker {
 
-// Without the takeovers, which outlive a group.
+// Without the takeovers and refusals, which the speaker keeps.
 link::VhidReport report_of(const Group&, std::vector<link::VipReport>);
 // Everybody heard as master; while we lead, also who said within the last 3 s that he stands by.
 std::vector<link::PeerReport> reports_of_peers(const Group&, Instant now);

@@ -209,6 +209,7 @@ void Speaker::apply(const link::Settings& settings) {
         keep_heard();
         notes_.forget(it->first);
         tables_.erase(it->first);
+        last_refusals_.forget(it->first);
         it = groups_.erase(it);
     }
 
@@ -337,6 +338,7 @@ void Speaker::refused(const std::string& interface, carp::Refusal why, const IpA
         for (auto& [number, g] : groups_)
             if (g->settings().carp.interface == interface) g->refuse(why);
 
+    if (owner) last_refusals_.note(owner->vhid(), why, source, loop_.now());
     if (const auto line = refusal_lines_.say({why, source, interface, vhid, ours}, loop_.now()))
         tell(line->level, "advert_refused", line->sentence, line->fields);
 }
@@ -514,6 +516,7 @@ void Speaker::report() {
             one.unplanned_takeovers = taken->second.unplanned;
             one.last_silence = taken->second.last_silence;
         }
+        one.refusals = last_refusals_.of(vhid, g->settings().carp.interface);
         all.vhids.push_back(std::move(one));
         std::ranges::move(reports_of_peers(*g, loop_.now()), std::back_inserter(all.peers));
     }

@@ -113,6 +113,7 @@ private:
     Instant heard_kept_{};
     std::string memory_trouble_;
     RefusalLines refusal_lines_;
+    LastRefusals last_refusals_;
     log::RateLimit sender_limit_{20, 60s};
     std::string status_;
 
