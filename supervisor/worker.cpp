@@ -186,10 +186,6 @@ void Worker::take(const link::Report& report) {
     if (!facts_.roles_known) dirty();
     facts_.roles_known = true;
     for (const auto& vhid : report.vhids) {
-        const auto count = vhid.counters.refused[static_cast<std::size_t>(carp::Refusal::wrong_digest)];
-        auto& before = facts_.wrong_digests[vhid.vhid];
-        if (count > before) facts_.wrong_digest_seen[vhid.vhid] = loop_.now();
-        before = count;
         if (vhid.demotion.value() > 0)
             facts_.demoted_since.try_emplace(vhid.vhid, loop_.now());
         else

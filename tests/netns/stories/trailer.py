@@ -393,6 +393,10 @@ def story_auth_keys_are_changed(lab):
     start_again(left)
     lab.wait_until(lambda: refusals(left)["wrong_tag"] > 3, 5, "a node that starts with another key refuses at once")
     lab.check("another key under the same id" in log_about(left, "wrong_tag")[0], "and the log says what may be the cause")
+    lab.wait_until(lambda: any(one in (trouble(left, "trailer") or "") for one in sources_of(right)), 2,
+                   "it is a trouble that names the other")
+    lab.wait_until(lambda: trouble(left, "stranger"), 15, "both lead, and each sees that the other answers")
+    lab.check("see the trouble trailer 51 wrong_tag" in trouble(left, "stranger"), "which may be a peer, and left says so")
 
 
 # ---- With a neighbour that speaks plain CARP ---------------------------------------------------------------------------------

@@ -71,6 +71,77 @@ TEST(Troubles, AnAddressThatShouldBeHereAndIsNotIsATrouble) {
     EXPECT_TRUE(troubles(one_service(), facts, {}, now).empty());
 }
 
+link::Report a_vhid(carp::Role role) {
+    link::VhidReport one;
+    one.vhid = vhid;
+    one.link_works = true;
+    one.interface = "eth0";
+    one.role = role;
+    const bool leads = role == carp::Role::master;
+    one.vips = {{{"eth0", *Prefix::parse("192.0.2.10/24")}, leads, leads, {}}};
+    link::Report all;
+    all.vhids = {one};
+    return all;
+}
+
+std::string sentence_of(const std::vector<status::Trouble>& list, const std::string& what, const std::string& about) {
+    for (const auto& one : list)
+        if (one.what == what && one.about == about) return one.sentence;
+    return "";
+}
+
+link::RefusalReport refusal(carp::Refusal why, const std::string& source, Instant at) {
+    return {why, *IpAddress::parse(source), at, source + " said it"};
+}
+
+TEST(Troubles, SomebodyWhoMayBeAPeerThatIsNotBelievedIsOneForAMinute) {
+    Facts facts;
+    facts.speaker = a_vhid(carp::Role::master);
+    auto& refusals = facts.speaker->vhids.front().refusals;
+    refusals = {refusal(carp::Refusal::wrong_tag, "10.0.0.2", now - 59s),
+                refusal(carp::Refusal::wrong_digest, "10.0.0.3", now)};
+    const auto list = troubles(one_service(), facts, {}, now);
+    EXPECT_EQ(sentence_of(list, "trailer", "51 wrong_tag"),
+              "10.0.0.2 said it; if that is a node of ours, there may be two masters");
+    EXPECT_EQ(sentence_of(list, "peer_key", "51"),
+              "10.0.0.3 said it; if that is a node of ours, there may be two masters");
+    EXPECT_TRUE(std::ranges::none_of(list, &status::Trouble::warning));
+
+    const auto later = troubles(one_service(), facts, {}, now + 1s);
+    EXPECT_FALSE(has(later, "trailer", "51 wrong_tag"));
+    EXPECT_TRUE(has(later, "peer_key", "51"));
+}
+
+// Somebody may make up any number of sources: the trouble is one and the same, and the journal is told once.
+TEST(Troubles, AFloodOfForgedSourcesIsOneTroubleThatLasts) {
+    Facts facts;
+    facts.speaker = a_vhid(carp::Role::master);
+    std::vector<status::Trouble> list;
+    for (int n = 1; n < 100; ++n) {
+        const Instant at = now + n * 1s;
+        facts.speaker->vhids.front().refusals = {
+            refusal(carp::Refusal::unknown_key, "10.0.0." + std::to_string(n), at)};
+        list = keep_since(troubles(one_service(), facts, {}, at), list, at);
+        ASSERT_EQ(list.size(), 1u);
+        ASSERT_EQ(list.front().since, now + 1s);
+    }
+}
+
+TEST(Troubles, AStrangerThatMayBeAPeerIsNotToBeRobbedOfItsAddress) {
+    Facts facts;
+    facts.speaker = a_vhid(carp::Role::master);
+    facts.speaker->strangers = {{*IpAddress::parse("192.0.2.10"), {2, 0, 0, 0, 0, 1}, now}};
+    const auto told = [&] { return sentence_of(troubles(one_service(), facts, {}, now), "stranger", "192.0.2.10"); };
+    EXPECT_NE(told().find("take the address off it"), std::string::npos) << told();
+
+    facts.speaker->vhids.front().refusals = {refusal(carp::Refusal::stale_clock, "10.0.0.2", now)};
+    EXPECT_EQ(told().find("take the address off it"), std::string::npos) << told();
+    EXPECT_NE(told().find("see the trouble trailer 51 stale_clock"), std::string::npos) << told();
+
+    facts.speaker->vhids.front().vips.front().held.prefix = *Prefix::parse("192.0.2.11/24");
+    EXPECT_NE(told().find("take the address off it"), std::string::npos) << "another vhid's: " << told();
+}
+
 link::PeerReport a_peer() {
     link::PeerReport peer;
     peer.vhid = vhid;
