@@ -101,6 +101,17 @@ void of_vhid(const link::VhidReport& vhid, const Facts& facts, Instant now, Trou
                        name + " leads but does not take its addresses, because its virtual servers are not in place",
                        false,
                        {}});
+    if (vhid.stepped_down && vhid.role == carp::Role::backup) {
+        const bool dark = !vhid.master && now - vhid.since > 2s;  // a successor takes a moment
+        out.push_back({"stepped_down",
+                       number(vhid.vhid),
+                       name +
+                           (dark ? " is stepped down here and nobody leads it, so nobody serves; run: koi step-up "
+                                 : " is stepped down here and takes no part until: koi step-up ") +
+                           number(vhid.vhid),
+                       !dark,
+                       {}});
+    }
     for (const auto& refusal : vhid.refusals) {
         if (now - refusal.at >= memory_of_refused_packet) continue;
         auto [what, about] = named(vhid.vhid, refusal.why);

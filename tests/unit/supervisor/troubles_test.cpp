@@ -142,6 +142,29 @@ TEST(Troubles, AStrangerThatMayBeAPeerIsNotToBeRobbedOfItsAddress) {
     EXPECT_NE(told().find("take the address off it"), std::string::npos) << "another vhid's: " << told();
 }
 
+TEST(Troubles, SteppedDownIsAWarningAndATroubleWhereNobodyLeads) {
+    Facts facts;
+    facts.speaker = a_vhid(carp::Role::backup);
+    auto& one = facts.speaker->vhids.front();
+    one.since = now - 3s;
+    const auto severity = [&]() -> std::string {
+        const auto list = troubles(one_service(), facts, {}, now);
+        if (!has(list, "stepped_down", "51")) return "none";
+        EXPECT_NE(list.front().sentence.find("koi step-up 51"), std::string::npos) << list.front().sentence;
+        return list.front().warning ? "warning" : "trouble";
+    };
+    EXPECT_EQ(severity(), "none") << "it waits like any backup";
+    one.stepped_down = true;
+    EXPECT_EQ(severity(), "trouble");
+    one.since = now - 2s;
+    EXPECT_EQ(severity(), "warning") << "somebody may take over yet";
+    one.since = now - 1h;
+    one.master = *IpAddress::parse("10.0.0.2");
+    EXPECT_EQ(severity(), "warning");
+    one.role = carp::Role::master;
+    EXPECT_EQ(severity(), "none") << "until it has handed over";
+}
+
 link::PeerReport a_peer() {
     link::PeerReport peer;
     peer.vhid = vhid;
