@@ -24,6 +24,7 @@ struct Facts {
     bool roles_known = false;
     std::optional<link::Report> speaker;
     std::map<Vhid, Instant> demoted_since;  // those that report a demotion
+    std::map<Vhid, Instant> standby_heard;  // those for which somebody stood by: when he last said so
 
     // From the scout.
     std::map<std::string, discovery::Pool> pools;

@@ -133,6 +133,24 @@ void of_vhid(const link::VhidReport& vhid, const Facts& facts, Instant now, Trou
                        {}});
 }
 
+// Only where nodes sign do they say that they stand by. One that only prefers to may have peers that never do.
+void of_standby(const link::VhidReport& vhid, const carp::Auth& auth, const Facts& facts, Instant now,
+                Troubles& out) {
+    constexpr Duration patience = 10s;  // it is said once a second
+    if (vhid.role != carp::Role::master || now - vhid.since <= patience) return;
+    const auto heard = facts.standby_heard.find(vhid.vhid);
+    const bool ever = heard != facts.standby_heard.end();
+    const bool expected = auth.mode == carp::Auth::Mode::require || (auth.mode == carp::Auth::Mode::prefer && ever);
+    if (!expected || (ever && now - heard->second <= patience)) return;
+    out.push_back({"standby",
+                   number(vhid.vhid),
+                   "nobody stands by for vhid " + number(vhid.vhid) +
+                       ": if this node fails nobody takes over; see koi status on the peer: whether it runs, is "
+                       "stepped down, and hears this node",
+                   true,
+                   {}});
+}
+
 void of_peer(const link::PeerReport& peer, const Facts& facts, Troubles& out) {
     const std::string who = peer.address.text(), group = "vhid " + number(peer.vhid);
     if (peer.other_vips)
@@ -177,7 +195,11 @@ std::string what_of_stranger(const link::Report& speaker, const IpAddress& vip, 
 
 void of_speaker(const config::Config& config, const Facts& facts, Instant now, Troubles& out) {
     if (!facts.speaker) return;
-    for (const auto& vhid : facts.speaker->vhids) of_vhid(vhid, facts, now, out);
+    for (const auto& vhid : facts.speaker->vhids) {
+        of_vhid(vhid, facts, now, out);
+        const auto group = std::ranges::find(config.vips, vhid.vhid, [](const auto& g) { return g.carp.vhid; });
+        if (group != config.vips.end()) of_standby(vhid, group->carp.auth, facts, now, out);
+    }
     if (!facts.speaker->lease_missing.empty())
         out.push_back({"lease",
                        "",

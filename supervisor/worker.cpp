@@ -191,6 +191,16 @@ void Worker::take(const link::Report& report) {
         else
             facts_.demoted_since.erase(vhid.vhid);
     }
+    for (const auto& peer : report.peers) {
+        if (!peer.standby) continue;
+        auto& heard = facts_.standby_heard[peer.vhid];
+        heard = std::max(heard, peer.last_heard);
+    }
+    const auto is_gone = [&](const auto& of_vhid) {
+        return std::ranges::find(report.vhids, of_vhid.first, &link::VhidReport::vhid) == report.vhids.end();
+    };
+    std::erase_if(facts_.demoted_since, is_gone);
+    std::erase_if(facts_.standby_heard, is_gone);
     facts_.speaker = report;
     report_new_ = true;
 }

@@ -122,7 +122,18 @@ private:
         if (v.role == carp::Role::backup && v.master)
             join(out, "follows " + v.master->text() + ", heard " + ago(v.last_heard) + " ago");
         join(out, v.because);
+        if (v.role == carp::Role::master) join(out, standbys(v.vhid));
         return out;
+    }
+
+    // "10.0.0.2 stands by", "10.0.0.2, 10.0.0.3 stand by"
+    std::string standbys(Vhid vhid) const {
+        std::string who;
+        std::size_t n = 0;
+        for (const auto& p : s_.speaker.peers)
+            if (p.vhid == vhid && p.standby) who += (n++ > 0 ? ", " : "") + p.address.text();
+        if (n == 0) return "";
+        return who + (n == 1 ? " stands by" : " stand by");
     }
 
     void vips() {

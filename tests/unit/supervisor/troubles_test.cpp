@@ -165,6 +165,32 @@ TEST(Troubles, SteppedDownIsAWarningAndATroubleWhereNobodyLeads) {
     EXPECT_EQ(severity(), "none") << "until it has handed over";
 }
 
+TEST(Troubles, AMasterWithoutAStandbyIsWarnedOfWhereNodesSign) {
+    Facts facts;
+    facts.speaker = a_vhid(carp::Role::master);
+    facts.speaker->vhids.front().since = now - 11s;
+    const auto warned = [&](carp::Auth::Mode mode) {
+        auto config = one_service();
+        config.vips.front().carp.auth.mode = mode;
+        return has(troubles(config, facts, {}, now), "standby", "51");
+    };
+    using enum carp::Auth::Mode;
+    EXPECT_TRUE(warned(require));
+    EXPECT_FALSE(warned(off)) << "nobody would say it";
+    EXPECT_FALSE(warned(prefer)) << "its peers may be of the kind that does not say it";
+    facts.standby_heard[vhid] = now - 11s;
+    EXPECT_TRUE(warned(prefer)) << "one of them did";
+    EXPECT_TRUE(warned(require));
+    facts.standby_heard[vhid] = now - 10s;
+    EXPECT_FALSE(warned(prefer) || warned(require));
+
+    facts.standby_heard.clear();
+    facts.speaker->vhids.front().since = now - 10s;
+    EXPECT_FALSE(warned(require)) << "it leads since a moment ago";
+    facts.speaker = a_vhid(carp::Role::backup);
+    EXPECT_FALSE(warned(require));
+}
+
 link::PeerReport a_peer() {
     link::PeerReport peer;
     peer.vhid = vhid;
