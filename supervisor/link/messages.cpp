@@ -76,7 +76,8 @@ void fields(auto& io, like<StrangerReport> auto& s) {
     io(s.last_seen);
 }
 void fields(auto& io, like<PeerReport> auto& p) {
-    io(p.vhid, p.address, p.demotion, p.beat, p.last_heard, p.condition, p.other_vips, p.doubt, p.standby);
+    io(p.vhid, p.address, p.demotion, p.beat, p.last_heard, p.condition, p.other_vips, p.doubt, p.standby,
+       p.presence);
 }
 void fields(auto& io, like<Report> auto& r) {
     io(r.vhids, r.strangers, r.peers, r.worker_restarts, r.worst_slip, r.lease_missing);

@@ -150,13 +150,14 @@ struct PeerReport {
     std::optional<carp::Condition> condition{};
     bool other_vips = false;               // ours, but with another password or list of vips
     std::optional<carp::Refusal> doubt{};  // heard as plain CARP although it carries a trailer
-    bool standby = false;                  // no advert was heard, but that it stands by while we lead
+    bool standby = false;                  // it stands by while we lead
+    bool presence = false;                 // last_heard tells when it last said so, not when it last said an advert
     friend bool operator==(const PeerReport&, const PeerReport&) = default;
 };
 struct Report {
     std::vector<VhidReport> vhids;
     std::vector<StrangerReport> strangers;  // who answers for a vip besides us
-    std::vector<PeerReport> peers;          // everybody whose good adverts were heard
+    std::vector<PeerReport> peers;          // everybody who was heard and believed
     std::uint64_t worker_restarts = 0;
     Duration worst_slip{};      // how late an advert's timer ran at worst in the last minute
     std::string lease_missing;  // why the packet filter cannot enforce leases; empty: it can, or none is wanted

@@ -207,14 +207,13 @@ private:
         Table table({"", "vhid>", "demotion>", "advert every>", "heard>", "trailer", "backends>", ""});
         for (const auto& p : s_.speaker.peers)
             table.row({p.address.text(), std::to_string(p.vhid.value()), std::to_string(p.demotion),
-                       seconds_text(p.beat), ago(p.last_heard),
-                       p.condition ? "valid"
-                       : p.doubt   ? std::string(to_string(*p.doubt))
-                                   : "none",
+                       seconds_text(p.beat), ago(p.last_heard), trailer_word(p),
                        p.condition
                            ? std::to_string(p.condition->healthy) + "/" + std::to_string(p.condition->backends)
                            : "",
-                       p.standby ? "stands by" : ""});
+                       p.standby    ? "stands by"
+                       : p.presence ? "stood by"
+                                    : ""});
         put(table, "PEERS");
         if (s_.speaker.peers.empty()) page_.line("no peer was heard");
 

@@ -126,7 +126,8 @@ Report any_report(Dice& dice) {
                                   .condition = dice.perhaps([&] { return any_condition(dice); }),
                                   .other_vips = dice.coin(),
                                   .doubt = dice.perhaps([&] { return any_refusal(dice); }),
-                                  .standby = dice.coin()};
+                                  .standby = dice.coin(),
+                                  .presence = dice.coin()};
             }),
             .worker_restarts = dice.any(),
             .worst_slip = dice.duration(),

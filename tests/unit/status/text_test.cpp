@@ -69,6 +69,16 @@ TEST(Text, TheRoleOfAMasterEndsWithThoseWhoStandBy) {
     EXPECT_NE(role().find("told to\n"), std::string::npos) << role();
 }
 
+TEST(Text, APeerThatStoppedStandingByIsShownAsOne) {
+    Status s = samples::well();
+    const auto peers = [&] { return as_text(s, Part::peers, {}); };
+    EXPECT_NE(peers().find("stands by"), std::string::npos) << peers();
+    s.speaker.peers[0].standby = false;
+    EXPECT_NE(peers().find("stood by"), std::string::npos) << peers();
+    s.speaker.peers[0].presence = false;
+    EXPECT_EQ(peers().find("by"), std::string::npos) << peers();
+}
+
 TEST(Text, AWellNodeWithAFewServicesFitsOneScreen) {
     EXPECT_LE(lines_of(as_text(samples::well(), Part::all, {})).size(), 24u);
 }
