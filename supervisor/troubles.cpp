@@ -208,6 +208,13 @@ void of_speaker(const config::Config& config, const Facts& facts, Instant now, T
                            "addresses, in whole seconds",
                        true,
                        {}});
+    if (!facts.speaker->memory_missing.empty())
+        out.push_back({"memory",
+                       "",
+                       "what this node must remember cannot be kept: " + facts.speaker->memory_missing +
+                           "; replays are still refused, but not across a restart of this node",
+                       true,
+                       {}});
     std::map<IpAddress, std::vector<vip::Mac>> strangers;  // somebody may make up any number of them
     for (const auto& stranger : facts.speaker->strangers)
         if (now - stranger.last_seen < 30s)

@@ -63,7 +63,8 @@ Speaker::Speaker(Loop& loop, vip::KernelAddresses kernel, Notes notes, Memory me
                .gone = [this](const auto& because) { worker_gone(because); },
                .hopeless = [this](int code) { loop_.stop(code); }}) {}
 
-void Speaker::start() {
+void Speaker::start(std::vector<std::string> problems) {
+    problems_ = std::move(problems);
     kernel_watch_ =
         loop_.on_io(kernel_.event_fd(), EPOLLIN, Priority::address, "kernel", [this](auto) { kernel_events(); });
     for (const int signal : {SIGTERM, SIGINT})
@@ -246,6 +247,8 @@ void Speaker::apply(const link::Settings& settings) {
 }
 
 void Speaker::brief_worker() {
+    for (const auto& problem : std::exchange(problems_, {}))
+        worker_.send(link::Happened{static_cast<int>(log::Level::warning), "memory", problem, {}});
     for (const auto& [vhid, g] : groups_) worker_.send(told(*g));
     if (settled_once_) report();
     if (stopping_ && is_free()) worker_.send(link::Leave{});
@@ -510,6 +513,7 @@ void Speaker::report() {
     all.worst_slip = std::max(worst_slip_, last_minute_slip_);
     all.strangers = holder_.strangers();
     all.lease_missing = holder_.lease_missing();
+    all.memory_missing = memory_trouble_;
     for (const auto& [vhid, g] : groups_) {
         auto one = report_of(*g, holder_.report(vhid, held_of(g->settings())));
         if (const auto taken = takeovers_.find(vhid); taken != takeovers_.end()) {
@@ -582,10 +586,13 @@ int run(const Setup& setup) {
     std::string problem;
     auto notes = Notes::open(setup.runtime_directory, problem);
     if (!problem.empty()) log::note(log::Level::warning, "start", problem);
-    auto memory = Memory::open(setup.state_directory, random_number(),
-                               [](const auto& sentence) { log::note(log::Level::warning, "memory", sentence); });
+    std::vector<std::string> problems;
+    auto memory = Memory::open(setup.state_directory, random_number(), [&](const auto& sentence) {
+        log::note(log::Level::warning, "memory", sentence);
+        problems.push_back(sentence);
+    });
     Speaker speaker(*loop, std::move(*kernel), std::move(notes), std::move(memory), setup);
-    speaker.start();
+    speaker.start(std::move(problems));
     const int code = loop->run();
     speaker.finish();
     return code;

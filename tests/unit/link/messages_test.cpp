@@ -131,7 +131,8 @@ Report any_report(Dice& dice) {
             }),
             .worker_restarts = dice.any(),
             .worst_slip = dice.duration(),
-            .lease_missing = dice.text()};
+            .lease_missing = dice.text(),
+            .memory_missing = dice.text()};
 }
 
 // One message of every kind, in the order of the variant.

@@ -191,6 +191,17 @@ TEST(Troubles, AMasterWithoutAStandbyIsWarnedOfWhereNodesSign) {
     EXPECT_FALSE(warned(require));
 }
 
+TEST(Troubles, WhatCannotBeRememberedIsAWarning) {
+    Facts facts;
+    facts.speaker = a_vhid(carp::Role::backup);
+    EXPECT_TRUE(troubles(one_service(), facts, {}, now).empty());
+    facts.speaker->memory_missing = "writing /var/lib/koi/heard: No space left on device";
+    const auto list = troubles(one_service(), facts, {}, now);
+    ASSERT_TRUE(has(list, "memory"));
+    EXPECT_TRUE(list.front().warning);
+    EXPECT_NE(list.front().sentence.find("No space left"), std::string::npos);
+}
+
 link::PeerReport a_peer() {
     link::PeerReport peer;
     peer.vhid = vhid;
