@@ -80,7 +80,7 @@ void fields(auto& io, like<PeerReport> auto& p) {
        p.presence);
 }
 void fields(auto& io, like<Report> auto& r) {
-    io(r.vhids, r.strangers, r.peers, r.worker_restarts, r.worst_slip, r.lease_missing, r.memory_missing);
+    io(r.vhids, r.strangers, r.peers, r.worker_restarts, r.worst_slip, r.leases, r.lease_missing, r.memory_missing);
 }
 void fields(auto& io, like<Happened> auto& h) {
     io(h.level, h.event, h.sentence, h.fields);

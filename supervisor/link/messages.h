@@ -160,6 +160,7 @@ struct Report {
     std::vector<PeerReport> peers;          // everybody who was heard and believed
     std::uint64_t worker_restarts = 0;
     Duration worst_slip{};       // how late an advert's timer ran at worst in the last minute
+    bool leases = false;         // any vhid wants its vips leased
     std::string lease_missing;   // why the packet filter cannot enforce leases; empty: it can, or none is wanted
     std::string memory_missing;  // why what must outlive a restart cannot be kept on disk; empty: it can
     friend bool operator==(const Report&, const Report&) = default;

@@ -30,6 +30,11 @@ std::uint64_t random_number() {
 
 std::string milliseconds(Duration d) { return std::to_string((d + 500us) / 1ms) + " ms"; }
 
+bool leases(const link::Settings& settings) {
+    return std::ranges::any_of(settings.vhids,
+                               [](const auto& v) { return v.carp.lease.kind != carp::Lease::Kind::off; });
+}
+
 // How long the vips may answer and stay after the last advert. The kernel counts lifetimes in whole seconds. Where
 // the packet filter ends the lease on time the address only has to go some time after it. Where it does not, the
 // lifetime is the lease: rounded down, so that it ends in time, unless that would not outlast the next advert.
@@ -214,6 +219,7 @@ void Speaker::apply(const link::Settings& settings) {
         it = groups_.erase(it);
     }
 
+    holder_.want_leases(leases(settings));
     if (!settled_once_) {
         std::map<Vhid, std::set<vip::Held>> kept;
         for (const auto& one : settings.vhids)
@@ -447,6 +453,7 @@ void Speaker::beat() {
         slip_since_ = loop_.now();
     }
     settle_demotion();
+    holder_.try_lease_again();
     remember();
     report();
 }
@@ -513,6 +520,7 @@ void Speaker::report() {
     all.worst_slip = std::max(worst_slip_, last_minute_slip_);
     all.strangers = holder_.strangers();
     all.lease_missing = holder_.lease_missing();
+    all.leases = leases(settings_);
     all.memory_missing = memory_trouble_;
     for (const auto& [vhid, g] : groups_) {
         auto one = report_of(*g, holder_.report(vhid, held_of(g->settings())));

@@ -96,8 +96,8 @@ private:
         if (!s_.speaker_known) return;
         counter("koi_worker_restarts_total", "How often the speaker had to start the worker anew.");
         sample({}, s_.speaker.worker_restarts);
-        gauge("koi_lease_enforced", "1 unless the packet filter cannot end leases in time.");
-        sample({}, std::uint64_t{s_.speaker.lease_missing.empty()});
+        gauge("koi_lease_enforced", "1 unless the packet filter cannot end leases in time. None: lease off.");
+        if (s_.speaker.leases) sample({}, s_.speaker.lease_missing.empty());
         gauge("koi_advert_worst_slip_seconds", "How late an advert's timer ran at worst in the last minute.");
         sample({}, s_.speaker.worst_slip);
     }

@@ -131,6 +131,7 @@ Report any_report(Dice& dice) {
             }),
             .worker_restarts = dice.any(),
             .worst_slip = dice.duration(),
+            .leases = dice.coin(),
             .lease_missing = dice.text(),
             .memory_missing = dice.text()};
 }

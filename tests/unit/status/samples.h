@@ -113,6 +113,7 @@ inline Status well() {
     s.speaker.peers = {
         {*Vhid::of(51), ip("10.0.0.2"), 0, 1'390'625us, ago(400ms), carp::Condition{7, 3, 4}, false, {}, true, true}};
     s.speaker.worst_slip = 180us;
+    s.speaker.leases = true;
     s.services = {service("web", tcp("192.0.2.10", 80),
                           {backend("10.0.1.1:8080", 3, 42), backend("10.0.1.2:8080", 1, 14),
                            backend("10.0.1.3:8080", 1, 1500)}),
