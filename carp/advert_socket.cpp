@@ -168,6 +168,8 @@ Outcome AdvertSocket::send(const std::vector<IpAddress>& peers, const IpAddress&
     std::ranges::copy_if(peers, std::back_inserter(destinations),
                          [this](const IpAddress& peer) { return peer.family() == family_; });
     if (peers.empty()) destinations.push_back(group_of(family_));
+    // What is said to nobody must not count as said: the lease would go on.
+    if (destinations.empty()) return Error{"no peer has an " + std::string(to_string(family_)) + " address"};
     std::optional<Error> first;
     for (const auto& to : destinations) {
         const Envelope envelope{source, to, every_hop};

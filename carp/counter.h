@@ -31,6 +31,8 @@ public:
 
     std::uint64_t sender() const { return kept_.sender; }
     std::uint16_t session() const { return kept_.session; }
+    // Another host has our identity, too. The numbers go on: to everybody else we are a new sender.
+    void become(std::uint64_t sender) { kept_.sender = sender; }
     std::uint64_t next(WallTime);
     // May receivers hold our numbers against their own clock? (flag "clock")
     static bool tells_time(std::uint64_t k, WallTime);

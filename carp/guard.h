@@ -31,6 +31,7 @@ public:
     // sender: our own id.
     Guard(const Auth&, std::uint64_t sender);
     void change(const Auth&, Instant now);
+    void become(std::uint64_t sender) { sender_ = sender; }
     static constexpr Duration grace = 60s;  // signs as before; believes as before for twice as long
 
     bool reads_trailers() const { return rules_.back().auth.mode != Auth::Mode::off; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 namespace koi::carp {
 
@@ -14,8 +15,9 @@ constexpr Duration presence_pause = 1s;        // rule 13
 constexpr Duration presence_memory = 3s;       // a standby not heard for longer is none
 constexpr Duration ask_pause = 10ms;
 constexpr Duration ask_patience = 1s;
-constexpr Duration right_to_go = 50ms;  // rule 15
-constexpr Duration go_patience = 15ms;  // rule 14
+constexpr unsigned most_late_answers = 8;  // rule 4, between two adverts that were due
+constexpr Duration right_to_go = 50ms;     // rule 15
+constexpr Duration go_patience = 15ms;     // rule 14
 constexpr Duration after_go = 100ms;
 constexpr Duration leave_patience = 1s;
 constexpr Duration leave_pause = 20ms;  // between the adverts of a master that leaves
@@ -59,7 +61,14 @@ struct Turn {
     }
     void wait_from(Instant begin) {
         next.counts_from = begin;
+        next.fixed_deadline = false;
         next.deadline = std::max(now, begin + wait());
+    }
+
+    // Neither a patience nor a beat.
+    void wait_exactly(Duration d) {
+        next.deadline = now + d;
+        next.fixed_deadline = true;
     }
 
     // The same for a wait that became another one on its way: a longer one counts from where the old one began, a
@@ -71,6 +80,8 @@ struct Turn {
         next.role = role;
         next.since = now;
         next.bow_out_pending = false;
+        next.heard_nobody = false;
+        next.late_answers = 0;
         next.tied_over_v6 = 0;
         next.leaving.clear();
         next.handing_to = 0;
@@ -93,6 +104,7 @@ struct Turn {
     void ask(std::string reason, bool leaving) {
         if (next.asking.empty()) {
             next.asking_since = now;
+            next.asked_first = Instant::max();
             next.presence_at = leaving ? now + rank(sent_skew(us, next.demotion)) : now;
             actions.emplace_back(Prepare{true});
         }
@@ -103,7 +115,16 @@ struct Turn {
         if (next.handing_to != 0) return;  // 14
         actions.emplace_back(SendAdvert{});
         wait_from(now);
-        if (!next.leaving.empty()) next.deadline = now + leave_pause;
+        if (!next.leaving.empty()) wait_exactly(leave_pause);
+    }
+    // Rule 4.
+    void answer() {
+        if (next.handing_to != 0) return;  // 14
+        if (now - next.counts_from >= just_now) return say();
+        if (next.late_answers == most_late_answers) return;
+        ++next.late_answers;
+        next.deadline = std::min(next.deadline, next.counts_from + just_now);
+        next.fixed_deadline = true;
     }
     // The first advert leaves before anything else is done: peers stop waiting the sooner.
     void lead(std::string because, Duration silence = {}) {
@@ -135,6 +156,7 @@ struct Turn {
         } else if (next.master_sender != h.sender) {
             next.presence_at = now;
             next.asking_since = now;  // another one to ask
+            next.asked_first = Instant::max();
         }
         next.master_sender = h.sender;
         next.master = h.source;
@@ -190,12 +212,8 @@ void hear_as_master(Turn& t, const OwnAddresses& own, const Heard& h) {
     const std::string who = h.source.text();
     const bool handing = t.next.handing_to != 0;
     if (handing && h.sender == t.next.handing_to && !h.go && !h.leaving) return handed_over(t, h);
-    if (h.go) return;
-    const bool would_answer = !handing && t.now - t.next.counts_from >= just_now;
-    if (h.leaving) {  // his claim is worth nothing, but he should know that we are here
-        if (would_answer) t.say();
-        return;
-    }
+    if (h.go && !h.to_us) return;
+    if (h.go || h.leaving) return t.answer();  // his claim is worth nothing, but he should know that we are here
     if (!t.next.leaving.empty() && !h.advert.is_bow_out()) {  // somebody leads already
         t.next.leaving += "; " + who + " leads, too";
         return leave(t);
@@ -203,7 +221,7 @@ void hear_as_master(Turn& t, const OwnAddresses& own, const Heard& h) {
     switch (judge(t, own, h)) {
         case Verdict::undecided: return;
         case Verdict::stay:  // rule 4
-            if (would_answer) t.say();
+            t.answer();
             if (!handing) t.actions.emplace_back(AnnounceAgain{who + " spoke as master, too"});
             return;
         case Verdict::yield:  // rule 3
@@ -240,24 +258,29 @@ bool is_the_masters_business(const Turn& t, const Heard& h) {
     return *followed < claim_of(h.advert) && t.now - t.next.last_heard < 2 * t.masters_beat();
 }
 
-// Rule 7. Copies of a bow-out that arrive after somebody else took over are not from the master we follow.
-void hear_bow_out(Turn& t, const IpAddress& source) {
+// Rule 7. Copies of a bow-out that arrive after somebody else took over are not from the master we follow; nor is one
+// of another sender over the other family.
+void hear_bow_out(Turn& t, const Heard& h) {
     if (t.next.bow_out_pending) return;
     const auto& master = t.next.master;
-    if (master && master->family() == source.family() && *master != source) return;
-    t.next.master = source;
+    if (master && master->family() == h.source.family() && *master != h.source) return;
+    if (h.sender != 0 && t.next.master_sender != 0 && h.sender != t.next.master_sender) return;
+    t.next.master = h.source;
     t.next.master_claim.reset();
     t.next.last_heard = t.now;
     t.next.bow_out_pending = true;
+    t.next.heard_nobody = false;
     t.next.counts_from = t.now;
-    t.next.deadline = t.now + rank(sent_skew(t.us, t.next.demotion));
+    t.wait_exactly(rank(sent_skew(t.us, t.next.demotion)));
 }
 
 void hear_as_backup(Turn& t, const Heard& h) {
-    if (h.advert.is_bow_out()) return hear_bow_out(t, h.source);
+    if (h.advert.is_bow_out()) return hear_bow_out(t, h);
     if (is_the_masters_business(t, h)) return;
     t.note(h);
-    t.next.bow_out_pending = false;
+    t.next.bow_out_pending = t.next.heard_nobody = false;
+    // Whoever gives his role away is no master to measure others by: his successor may have a worse claim.
+    if (h.go || h.leaving) t.next.master_claim.reset();
     if (h.go) {  // 15
         const bool we_just_asked = !t.next.asking.empty() && t.now - right_to_go <= t.next.last_asked;
         if (h.to_us && we_just_asked && !t.next.stepped_down)
@@ -277,20 +300,23 @@ void hear_as_backup(Turn& t, const Heard& h) {
 
 // Rule 13, the backup's clock.
 void word_due(Turn& t) {
+    t.next.presence_at = t.now + presence_pause;
     if (t.next.asking.empty()) {
-        t.next.presence_at = t.now + presence_pause;
-        if (t.next.stepped_down) return;
-        return void(t.actions.emplace_back(SendPresence{false}));
-    }
-    const bool in_vain = t.now - t.next.asking_since >= ask_patience;
-    if (in_vain && !t.next.asked_by_leaving) return t.lead(std::string(t.next.asking));
-    if (in_vain) {
-        t.stop_asking();
-        t.next.presence_at = t.now + presence_pause;
+        if (!t.next.stepped_down) t.actions.emplace_back(SendPresence{false});
         return;
     }
+    if (t.next.asked_by_leaving && t.now - t.next.asking_since >= ask_patience) return t.stop_asking();
+    if (!t.next.prepared) {  // nobody is pushed aside for somebody who could not serve
+        t.next.asked_first = Instant::max();
+        if (t.next.asked_by_leaving)
+            t.next.presence_at = std::min(t.next.presence_at, t.next.asking_since + ask_patience);
+        t.actions.emplace_back(SendPresence{false});
+        return;
+    }
+    if (t.next.asked_first == Instant::max()) t.next.asked_first = t.now;
+    if (!t.next.asked_by_leaving && t.now - t.next.asked_first >= ask_patience)
+        return t.lead(std::string(t.next.asking));
     t.next.presence_at = t.now + ask_pause;
-    if (!t.next.prepared) return;
     t.next.last_asked = t.now;
     t.actions.emplace_back(SendPresence{true});
 }
@@ -300,13 +326,16 @@ void word_due(Turn& t) {
 void patience_ended(Turn& t) {
     const bool left = t.next.bow_out_pending;
     if (t.now - t.next.deadline > overslept) {  // 8
-        t.next.bow_out_pending = false;
+        t.next.bow_out_pending = t.next.heard_nobody = false;
         return t.wait_from(t.now);
     }
     if (t.next.stepped_down) {
+        const bool was_patience = !t.next.fixed_deadline;
         t.next.bow_out_pending = false;
         t.follow_nobody();
-        t.next.deadline = Instant::max();
+        if (!was_patience) return t.wait_from(t.now);
+        t.next.heard_nobody = true;  // since counts_from
+        t.next.deadline = t.now + t.wait();
         return;
     }
     if (left) return t.lead(t.next.master->text() + " left");  // 7
@@ -340,10 +369,11 @@ void take(Turn& t, const OwnAddresses&, const DeadlinePassed&) {
     if (t.next.handing_to != 0) {  // 14
         if (!t.next.leaving.empty()) return leave(t);
         t.listen("the successor was not heard in time");
-        t.next.deadline = t.now + after_go;
+        t.wait_exactly(after_go);
         return;
     }
     if (!t.next.leaving.empty() && t.now >= t.next.leaving_until) return leave(t);
+    if (!t.next.fixed_deadline) t.next.late_answers = 0;
     t.say();  // 2
 }
 
@@ -354,7 +384,8 @@ void take(Turn& t, const OwnAddresses&, const Present& e) {
     if (!e.asks || !e.ready || t.next.handing_to != 0) return;
     if (t.next.leaving.empty() && !(e.claim < t.our_claim())) return;
     t.next.handing_to = e.sender;
-    t.next.handing_until = t.next.deadline = t.now + go_patience;
+    t.wait_exactly(go_patience);
+    t.next.handing_until = t.next.deadline;
     t.actions.emplace_back(SendGo{e.sender});
 }
 
@@ -386,8 +417,8 @@ void take(Turn& t, const OwnAddresses&, const Demoted& e) {  // 9
     const bool worse = e.demotion > t.next.demotion;
     t.next.demotion = e.demotion;
     if (t.next.role == Role::master && worse) return t.say();
-    const bool is_waiting = t.next.deadline != Instant::max() && !t.next.bow_out_pending;
-    if (is_waiting) t.wait_from(t.next.counts_from);
+    const bool is_waiting = t.next.deadline != Instant::max() && t.next.handing_to == 0;
+    if (is_waiting && !t.next.fixed_deadline) t.wait_from(t.next.counts_from);
 }
 
 void take(Turn& t, const OwnAddresses&, const SteppedDown& e) {
@@ -401,8 +432,8 @@ void take(Turn& t, const OwnAddresses&, const SteppedDown& e) {
 void take(Turn& t, const OwnAddresses&, const SteppedUp&) {
     t.next.stepped_down = false;
     if (!t.next.leaves_for_good) t.next.leaving.clear();
-    // Without a deadline we have listened for a whole patience and heard nobody.
-    if (t.next.role == Role::backup && t.next.deadline == Instant::max()) t.next.deadline = t.now;
+    // Whoever has listened in vain for long enough need not begin anew.
+    if (t.next.role == Role::backup && t.next.heard_nobody) t.next.deadline = std::min(t.next.deadline, t.now);
 }
 
 void take(Turn& t, const OwnAddresses&, const Stopped& e) {  // 10
@@ -414,7 +445,10 @@ void take(Turn& t, const OwnAddresses&, const Stopped& e) {  // 10
 
 void take(Turn& t, const OwnAddresses&, const Slept& e) {  // 12
     if (t.next.role != Role::master) return;
-    t.listen("said nothing for " + seconds(e.silence) + ", longer than its lease; others may lead by now");
+    const std::string because =
+        "said nothing for " + seconds(e.silence) + ", longer than its lease; others may lead by now";
+    if (t.next.leaves_for_good && !t.next.leaving.empty()) return t.fall_silent(because);
+    t.listen(because);
     t.next.may_preempt = t.now + std::max(t.wait(), t.us.preempt_delay);
 }
 
@@ -489,7 +523,7 @@ Step change(const Settings& before, const Settings& now_ours, const State& state
                            beat(before, skew) == beat(now_ours, skew);
     if (!same_beat && t.next.role == Role::master) t.say();
     const bool is_waiting = t.next.role == Role::backup && t.next.deadline != Instant::max();
-    if (!same_beat && is_waiting && !t.next.bow_out_pending) t.wait_until(now + t.wait());
+    if (!same_beat && is_waiting && !t.next.fixed_deadline) t.wait_until(now + t.wait());
     return {std::move(t.next), std::move(t.actions)};
 }
 

@@ -17,8 +17,9 @@
 //      other family moves nothing. Only after three tied IPv6 adverts in a row, without any over IPv4 between them,
 //      does IPv6 decide, because then IPv4 does not get through.
 //   4. A master that hears a worse claim stays, says an advert at once (BSD masters that hear a worse master stay
-//      silent) and announces its addresses again. It does not answer within 1/256 s of its last advert: two nodes
-//      that both believe themselves better would fill the wire.
+//      silent) and announces its addresses again. It does not answer within 1/256 s of its last advert, but then,
+//      and 8 times at most between two adverts that are due: two nodes that both believe themselves better would
+//      fill the wire.
 //   5. A backup that hears a master whose demotion is higher than its own takes over, preempt or not; one with
 //      preempt whose own claim has a shorter beat and no higher demotion takes over, once preempt_delay has passed.
 //   6. A backup whose patience is shorter than the advertised beat takes over at once ("will time out anyway"),
@@ -45,8 +46,8 @@
 // successor does, so that no client waits:
 //
 //  13. A backup that follows a signed master tells it once a second that it stands by (presence). One that would
-//      take over by rule 5, or hears that the master is leaving, has its tables prepared and then asks every 10 ms:
-//      by rule 5 at once, of a leaving master in the order of the ranks.
+//      take over by rule 5, or hears that the master is leaving, has its tables prepared; when they stand it asks
+//      every 10 ms: by rule 5 at once, of a leaving master in the order of the ranks.
 //  14. A master that is asked by a better claim, or is leaving, answers the first who is ready with "go". From then
 //      on it answers for its addresses 15 ms at most, and says nothing more. It lets go when it hears the
 //      successor, or anybody else it would give way to.
@@ -54,8 +55,8 @@
 //      advert.
 //
 //      If the successor is not heard in time, the holder is none any more: it listens for another 100 ms before it
-//      may lead again, which is longer than the successor's right to take over lasts. A backup that gets no answer
-//      for a second takes over as in plain CARP. A master that leaves and is not asked within a second, or has
+//      may lead again, which is longer than the successor's right to take over lasts. A backup that asks in
+//      vain for a second takes over as in plain CARP. A master that leaves and is not asked within a second, or has
 //      heard of nobody who stands by, leaves by rule 10.
 //
 // Peers that know no demotion (UCARP, FreeBSD, NetBSD) see only the demoted skew. If both are masters at once and
@@ -182,6 +183,8 @@ struct State {
     Demotion demotion = *Demotion::of(0);
     bool stepped_down = false;
     bool bow_out_pending = false;  // rule 7: the deadline is a rank, not a patience
+    bool fixed_deadline = false;   // nor a beat: what changes the length of either does not move it
+    bool heard_nobody = false;     // for a whole patience, while stepped down
     // What we know of the master we follow (backup) or last heard (any role), for sentences and status.
     std::optional<IpAddress> master;
     std::optional<Claim> master_claim;
@@ -192,7 +195,7 @@ struct State {
     Instant presence_at = Instant::max();
     std::string asking;  // the reason; empty: we do not ask
     bool asked_by_leaving = false, prepared = false;
-    Instant asking_since{}, last_asked = Instant::min();
+    Instant asking_since{}, asked_first = Instant::max(), last_asked = Instant::min();
     // Rule 14, a master's.
     Instant standby_heard = Instant::min();
     std::string leaving;  // why it wants to be rid of its role; empty: it does not
@@ -200,6 +203,7 @@ struct State {
     Instant leaving_until{};
     std::uint64_t handing_to = 0;  // 0: to nobody
     Instant handing_until{};
+    unsigned late_answers = 0;  // rule 4
     unsigned tied_over_v6 = 0;  // rule 3: ties heard over IPv6 since something came over IPv4
 };
 

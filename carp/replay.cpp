@@ -7,7 +7,10 @@ namespace koi::carp {
 namespace {
 
 constexpr std::uint64_t honest_clock = 300'000'000;  // µs two synchronised clocks may differ
+constexpr std::uint64_t one_mouth = 5'000'000;       // µs the two families of one sender may be apart
 constexpr Duration idle = 24h;                       // a sender silent for longer may be forgotten
+// and after this, where the table is full and the newcomer's clock shows that it is no recording
+constexpr Duration idle_when_full = 1min;
 
 }  // namespace
 
@@ -16,21 +19,34 @@ bool Replay::knows(std::uint64_t sender) const {
     return at != heard_.end() && at->first.first == sender;
 }
 
-bool Replay::has_room(Instant now) const {
+std::uint64_t Replay::highest(std::uint64_t sender) const {
+    std::uint64_t counter = 0;
+    for (auto at = heard_.lower_bound({sender, Family{}}); at != heard_.end() && at->first.first == sender; ++at)
+        counter = std::max(counter, at->second.counter);
+    return counter;
+}
+
+bool Replay::was_heard(std::uint64_t sender) const {
+    for (auto at = heard_.lower_bound({sender, Family{}}); at != heard_.end() && at->first.first == sender; ++at)
+        if (!at->second.recalled) return true;
+    return false;
+}
+
+bool Replay::has_room(Instant now, bool fits_clock) const {
+    const Duration long_enough = fits_clock ? idle_when_full : idle;
     return heard_.size() < 2 * most_senders ||
-           std::ranges::any_of(heard_, [&](const auto& e) { return now - e.second.heard > idle; });
+           std::ranges::any_of(heard_, [&](const auto& e) { return now - e.second.heard > long_enough; });
 }
 
 std::optional<Refusal> Replay::judge(const Trailer& t, std::uint64_t counter, Family family, Instant now,
                                      WallTime wall) const {
     const auto known = heard_.find({t.sender, family});
-    if (known != heard_.end()) {
-        if (counter <= known->second.counter) return Refusal::replayed;
-        return std::nullopt;
-    }
+    if (known != heard_.end() && counter <= known->second.counter) return Refusal::replayed;
+    if (const auto most = highest(t.sender); most > one_mouth && counter < most - one_mouth) return Refusal::replayed;
     const auto apart = std::max(counter, wall.us) - std::min(counter, wall.us);
-    if (!knows(t.sender) && t.clock && wall.synchronised && apart > honest_clock) return Refusal::stale_clock;
-    if (!has_room(now)) return Refusal::table_full;
+    const bool clocks = t.clock && wall.synchronised;
+    if (!was_heard(t.sender) && clocks && apart > honest_clock) return Refusal::stale_clock;
+    if (known == heard_.end() && !has_room(now, clocks)) return Refusal::table_full;
     return std::nullopt;
 }
 
@@ -47,7 +63,7 @@ Replay::News Replay::remember(const Trailer& t, std::uint64_t counter, Family fa
     if (known == heard_.end() && heard_.size() >= 2 * most_senders)
         heard_.erase(
             std::ranges::min_element(heard_, {}, [](const auto& e) { return e.second.heard; }));  // an idle one
-    heard_[{t.sender, family}] = {counter, t.session, t.clock, now};
+    heard_[{t.sender, family}] = {counter, t.session, t.clock, now, false};
     return news;
 }
 
@@ -61,7 +77,7 @@ void Replay::recall(const std::vector<Line>& lines, Instant now) {
     for (const auto& line : lines) {
         if (heard_.size() >= 2 * most_senders) return;
         auto& entry = heard_[{line.sender, line.family}];
-        if (line.counter > entry.counter) entry = {line.counter, 0, false, now};
+        if (line.counter > entry.counter) entry = {line.counter, 0, false, now, true};
     }
 }
 

@@ -1,8 +1,9 @@
 // carp/replay.h
 //
 // What one vhid has heard from whom, so that a recorded advert is worth nothing (carp.md 5.4). For each sender id and
-// family the last counter; only growth is accepted. A node that is new to us is believed if its counter fits our
-// clock, where both of us have one.
+// family the last counter; only growth is accepted, and over one family nothing that is seconds behind the other one.
+// A node that we have not heard since we started, be it new to us or known from before, is believed if its counter
+// fits our clock, where both of us have one: what was recorded while we were down is not of now.
 //
 // judge() costs a look into a table and comes before the hashing; only a valid tag may make remember() be called, so
 // strangers cannot fill the table. It survives our restarts: recall() and all().
@@ -48,10 +49,13 @@ private:
         std::uint16_t session = 0;
         bool clock = false;  // and so comparable with the next one's
         Instant heard{};
+        bool recalled = false;  // known from an earlier life of ours, and not heard since
     };
     using Key = std::pair<std::uint64_t, Family>;
     bool knows(std::uint64_t sender) const;
-    bool has_room(Instant now) const;
+    std::uint64_t highest(std::uint64_t sender) const;  // over either family; 0: never heard
+    bool was_heard(std::uint64_t sender) const;         // since we started
+    bool has_room(Instant now, bool fits_clock) const;
 
     std::map<Key, Entry> heard_;
 };

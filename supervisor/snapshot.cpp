@@ -115,6 +115,7 @@ status::Status snapshot(const config::Config& config, const Facts& facts, const 
     out.speaker_known = facts.speaker.has_value();
     out.configuration_digest = facts.configuration;
     if (facts.speaker) out.speaker = *facts.speaker;
+    for (const auto& group : config.vips) out.preempt[group.carp.vhid] = group.carp.preempt;
     std::set<ipvs::ServiceKey> configured;
     for (const auto& service : config.services) {
         out.services.push_back(service_of(service, facts, desired, counters));

@@ -18,8 +18,9 @@ namespace koi {
 Result<std::string> read_whole(const std::string& path, std::size_t most = 64u << 20);
 Outcome write_whole(const std::string& path, std::string_view content, mode_t mode = 0644, bool sync = true);
 
-// Reads a secret: refused unless it is a plain file that only its owner can read (mode 0600 or stricter). One
-// trailing line end is cut off.
+// Reads a secret: refused unless it is a plain file that only its owner can read (mode 0600 or stricter), and, for
+// root, one of root: koid's unit has no right to read other people's (CAP_DAC_OVERRIDE), whatever a test by hand may.
+// One trailing line end is cut off.
 Result<std::string> read_secret(const std::string& path, std::size_t most = 4096);
 
 // The directories systemd gives a unit (RUNTIME_DIRECTORY, STATE_DIRECTORY), else /run/koi and /var/lib/koi.

@@ -11,6 +11,11 @@ bool earlier(const Complaint& a, const Complaint& b) {
     return std::tie(a.file, a.line, a.column) < std::tie(b.file, b.line, b.column);
 }
 
+// What stands under `carp:` is judged once for each vip.
+bool same(const Complaint& a, const Complaint& b) {
+    return std::tie(a.file, a.line, a.column, a.path, a.what) == std::tie(b.file, b.line, b.column, b.path, b.what);
+}
+
 std::string located(const std::string& file, unsigned line, unsigned column) {
     if (line == 0) return file;
     return file + ":" + std::to_string(line) + ":" + std::to_string(column);
@@ -38,8 +43,11 @@ void Notes::complain(const Spot& spot, std::string what) { complaints.push_back(
 void Notes::warn(const Spot& spot, std::string what) { warnings.push_back(complaint(spot, std::move(what))); }
 
 void Notes::sort() {
-    std::ranges::stable_sort(complaints, earlier);
-    std::ranges::stable_sort(warnings, earlier);
+    for (auto* list : {&complaints, &warnings}) {
+        std::ranges::stable_sort(*list, earlier);
+        const auto again = std::ranges::unique(*list, same);
+        list->erase(again.begin(), again.end());
+    }
 }
 
 }  // namespace koi::config

@@ -27,7 +27,7 @@ struct Notes {
     std::vector<Complaint> complaints, warnings;
     void complain(const Spot&, std::string what);
     void warn(const Spot&, std::string what);
-    void sort();  // by file and line
+    void sort();  // by file and line; what is said twice is said once
 };
 
 Complaint complaint(const Spot&, std::string what);

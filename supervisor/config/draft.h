@@ -33,7 +33,7 @@ struct CarpDraft {
     carp::Settings settings;
     std::string key_file;
     std::map<std::uint8_t, std::string> auth_key_files;
-    std::vector<Spot> peer_spots;
+    std::vector<Spot> peer_spots, legacy_spots;
     Written written;
 };
 
@@ -41,6 +41,7 @@ struct VipDraft {
     VipGroup group;
     std::vector<Spot> address_spots;  // of group.addresses
     std::vector<Spot> peer_spots;     // of group.carp.peers
+    std::vector<Spot> legacy_spots;   // of group.carp.auth.legacy_peers
     bool has_vhid = false;
     Written written;
 };

@@ -47,12 +47,18 @@ void read_auth_keys(const Field& field, CarpDraft& draft) {
             entry.value.complain(discovery::shown(entry.name) + " is no key id; a key has a number from 1 to 255");
             continue;
         }
+        if (entry.name.starts_with('0')) {  // else 01 would replace 1 without a word
+            entry.value.complain(discovery::shown(entry.name) + " is no key id; write " + std::to_string(id));
+            continue;
+        }
         if (const auto file = path(entry.value, true)) draft.auth_key_files[static_cast<std::uint8_t>(id)] = *file;
     }
 }
 
 void read_interval(const Field& field, Duration& interval) {
-    const auto read = duration(field, longest_interval);
+    // 100 is meant as milliseconds, 1 as a second.
+    const bool one_digit = field.is_word() && field.node().text.size() == 1;
+    const auto read = duration(field, longest_interval, one_digit ? "s" : "ms");
     if (!read) return;
     if (*read < carp::shortest_interval)
         return field.complain(
@@ -61,20 +67,15 @@ void read_interval(const Field& field, Duration& interval) {
     interval = *read;
 }
 
-void read_legacy_peers(const Field& field, CarpDraft& draft) {
-    draft.settings.auth.legacy_peers.clear();
-    for (const auto& item : field.list("[10.0.0.9]"))
-        if (const auto peer = address(item)) draft.settings.auth.legacy_peers.push_back(*peer);
-}
-
-void read_peers(const Field& field, CarpDraft& draft) {
-    draft.settings.peers.clear();
-    draft.peer_spots.clear();
-    for (const auto& item : field.list("[10.0.0.2]")) {
-        const auto peer = address(item);
-        if (!peer) continue;
-        draft.settings.peers.push_back(*peer);
-        draft.peer_spots.push_back(item.spot());
+void read_addresses_of_nodes(const Field& field, std::string_view example, std::vector<IpAddress>& nodes,
+                             std::vector<Spot>& spots) {
+    nodes.clear();
+    spots.clear();
+    for (const auto& item : field.list(example)) {
+        const auto node = address(item);
+        if (!node) continue;
+        nodes.push_back(*node);
+        spots.push_back(item.spot());
     }
 }
 
@@ -87,12 +88,13 @@ void read_shared(Keys& keys, CarpDraft& draft) {
     if (auto f = keys.take("advskew")) set(settings.advskew, bounded<carp::Advskew>(*f));
     if (auto f = keys.take("preempt")) set(settings.preempt, boolean(*f));
     if (auto f = keys.take("preempt_delay")) set(settings.preempt_delay, duration(*f, longest_preempt_delay));
-    if (auto f = keys.take("peers")) read_peers(*f, draft);
+    if (auto f = keys.take("peers")) read_addresses_of_nodes(*f, "[10.0.0.2]", settings.peers, draft.peer_spots);
     if (auto f = keys.take("link_local")) set(settings.link_local, choice(*f, link_locals));
     if (auto f = keys.take("v6_checksum")) set(settings.v6_checksum, choice(*f, checksums));
     if (auto f = keys.take("auth")) set(settings.auth.mode, choice(*f, auth_modes));
     if (auto f = keys.take("auth_keys")) read_auth_keys(*f, draft);
-    if (auto f = keys.take("legacy_peers")) read_legacy_peers(*f, draft);
+    if (auto f = keys.take("legacy_peers"))
+        read_addresses_of_nodes(*f, "[10.0.0.9]", settings.auth.legacy_peers, draft.legacy_spots);
     if (auto f = keys.take("interval")) read_interval(*f, settings.interval);
     if (auto f = keys.take("lease")) read_lease(*f, settings.lease);
 }
@@ -144,6 +146,7 @@ VipDraft read_vip(const Field& field, const CarpDraft& defaults) {
     vip.group.key_file = draft.key_file;
     vip.group.auth_key_files = draft.auth_key_files;
     vip.peer_spots = draft.peer_spots;
+    vip.legacy_spots = draft.legacy_spots;
     if (vhid) {
         const auto number = bounded<Vhid>(*vhid);
         vip.has_vhid = number.has_value();

@@ -7,8 +7,12 @@
 //              2. a vhid once on a node: koi(1) and services name a group by its vhid alone
 //              3. an address in one vhid
 //              4. an address clients can reach: no multicast, loopback, broadcast
-//              5. peers are others, and of a family that is there (a warning)
+//              5. peers and legacy_peers are others, and of a family that is there (a warning); legacy_peers are
+//                 among the peers, where there are any
 //              6. advbase and advskew not both 0 (a warning)
+//             19. a fixed lease is longer than a beat, and ends before the peers' patience
+//             20. auth has keys, keys have auth; legacy_peers only with auth: prefer; interval only with auth, and
+//                 not longer than the beat
 //   services   7. names and places once
 //              8. the place is a vip; remember whose
 //              9. the pool is there

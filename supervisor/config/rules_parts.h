@@ -24,7 +24,7 @@ struct PoolView {
 };
 using Pools = std::map<std::string_view, PoolView>;
 
-Vips check_vips(const Draft&, Notes&);                     // rules 1–6
+Vips check_vips(const Draft&, Notes&);                     // rules 1–6, 19, 20
 Pools check_pools(const Draft&, const Vips&, Notes&);      // rules 17, 18
 void check_services(Draft&, const Vips&, Pools&, Notes&);  // rules 7–16
 

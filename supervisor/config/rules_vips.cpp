@@ -50,25 +50,36 @@ void check_addresses(const VipDraft& vip, Vips& known, Notes& notes) {
     }
 }
 
-// Rule 5.
-void check_peers(const VipDraft& vip, Notes& notes) {
-    const auto& ours = vip.group.carp.addresses;
-    const auto& peers = vip.group.carp.peers;
-    for (std::size_t i = 0; i < peers.size(); ++i) {
-        const auto& peer = peers[i];
-        const auto& spot = vip.peer_spots[i];
-        const auto same_family = [&](const IpAddress& a) { return a.family() == peer.family(); };
-        if (peer.is_unspecified() || peer.is_multicast() || peer.is_loopback() || is_broadcast(peer))
-            notes.complain(spot, peer.text() + " is not the address of another node");
-        else if (std::ranges::find(ours, peer) != ours.end())
-            notes.complain(spot, peer.text() + " is a vip; a peer is the other node's own address");
-        else if (std::find(peers.begin(), peers.begin() + static_cast<std::ptrdiff_t>(i), peer) !=
-                 peers.begin() + static_cast<std::ptrdiff_t>(i))
-            notes.complain(spot, peer.text() + " is there twice");
+// Rule 5, for peers and legacy_peers. in_vain: what becomes of a node of a family without vips.
+void check_nodes(const std::vector<IpAddress>& nodes, const std::vector<Spot>& spots,
+                 const std::vector<IpAddress>& ours, const char* in_vain, Notes& notes) {
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+        const auto& node = nodes[i];
+        const auto& spot = spots[i];
+        const auto before = nodes.begin() + static_cast<std::ptrdiff_t>(i);
+        const auto same_family = [&](const IpAddress& a) { return a.family() == node.family(); };
+        if (node.is_unspecified() || node.is_multicast() || node.is_loopback() || is_broadcast(node))
+            notes.complain(spot, node.text() + " is not the address of another node; write the one it speaks from");
+        else if (std::ranges::find(ours, node) != ours.end())
+            notes.complain(spot, node.text() + " is a vip; a peer is the other node's own address");
+        else if (std::find(nodes.begin(), before, node) != before)
+            notes.complain(spot, node.text() + " is there twice; take one out");
         else if (!ours.empty() && std::ranges::none_of(ours, same_family))
-            notes.warn(spot, peer.text() + " is " + std::string(to_string(peer.family())) +
-                                 ", but this vip has no address of that family, so it is sent nothing");
+            notes.warn(spot, node.text() + " is " + std::string(to_string(node.family())) +
+                                 ", but this vip has no address of that family, so it is " + in_vain);
     }
+}
+
+void check_peers(const VipDraft& vip, Notes& notes) {
+    const auto& us = vip.group.carp;
+    check_nodes(us.peers, vip.peer_spots, us.addresses, "sent nothing", notes);
+    check_nodes(us.auth.legacy_peers, vip.legacy_spots, us.addresses, "never heard", notes);
+    if (us.peers.empty()) return;
+    for (std::size_t i = 0; i < us.auth.legacy_peers.size(); ++i)
+        if (const auto& peer = us.auth.legacy_peers[i]; std::ranges::find(us.peers, peer) == us.peers.end())
+            notes.complain(vip.legacy_spots[i], peer.text() +
+                                                    " is not among \"peers\", and nobody else is heard; write it "
+                                                    "there, too, or take it out here");
 }
 
 // Rule 6.
@@ -79,7 +90,7 @@ void check_beat(const VipDraft& vip, Notes& notes) {
                "advskew at least 1");
 }
 
-// Rule 7.
+// Rule 19.
 void check_lease(const VipDraft& vip, Notes& notes) {
     const auto& us = vip.group.carp;
     if (us.lease.kind != carp::Lease::Kind::fixed) return;
@@ -94,17 +105,25 @@ void check_lease(const VipDraft& vip, Notes& notes) {
                                                     ms(between) + "; write auto, or more than that");
 }
 
-// Rule 8.
+// Rule 20.
 void check_auth(const VipDraft& vip, Notes& notes) {
     const auto& us = vip.group.carp;
     const bool signs = us.auth.mode != carp::Auth::Mode::off;
     if (signs && vip.group.auth_key_files.empty())
         notes.complain(vip.written.of("auth"),
                        "needs \"auth_keys\"; for example auth_keys: { 1: /etc/koi/auth.key }");
+    if (!signs && !vip.group.auth_key_files.empty() && !vip.written.has("auth"))  // "auth: off" is meant
+        notes.complain(
+            vip.written.of("auth_keys"),
+            "keys are given, but auth is off, so nothing is signed; write auth: prefer, later auth: require "
+            "(or auth: off, if that is meant)");
     if (us.auth.mode == carp::Auth::Mode::require && !us.auth.legacy_peers.empty())
         notes.complain(vip.written.of("legacy_peers"),
                        "auth: require hears nobody without a trailer, so each of them would lead beside us; write "
                        "auth: prefer while they are there");
+    if (!signs && !us.auth.legacy_peers.empty())
+        notes.complain(vip.written.of("legacy_peers"),
+                       "auth is off, so everybody is heard without a trailer; write auth: prefer, or take them out");
     if (us.interval == 0us) return;
     if (!signs)
         return notes.complain(vip.written.of("interval"),

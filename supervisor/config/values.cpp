@@ -111,7 +111,7 @@ std::optional<bool> boolean(const Field& field) {
            std::nullopt;
 }
 
-std::optional<Duration> duration(const Field& field, Duration highest) {
+std::optional<Duration> duration(const Field& field, Duration highest, std::string_view bare) {
     const auto* text = scalar(field, "a duration, for example 30s");
     if (!text) return std::nullopt;
     const auto found = parse_duration(*text);
@@ -120,7 +120,7 @@ std::optional<Duration> duration(const Field& field, Duration highest) {
     const bool digits = !text->empty() && text->size() < 10 &&
                         std::ranges::all_of(*text, [](char c) { return c >= '0' && c <= '9'; });
     return field.complain(shown(*text) + " is not a duration: a whole number and ms, s, m or h" +
-                          (digits ? "; did you mean " + shown(*text + "s") + "?" : "")),
+                          (digits ? "; did you mean " + shown(*text + std::string(bare)) + "?" : "")),
            std::nullopt;
 }
 

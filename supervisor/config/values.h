@@ -36,7 +36,8 @@ std::optional<Bounded> bounded(const Field& field) {
     return n ? Bounded::of(*n) : std::nullopt;
 }
 std::optional<bool> boolean(const Field&);  // true or false
-std::optional<Duration> duration(const Field&, Duration highest);
+// bare: the unit proposed for a number without one.
+std::optional<Duration> duration(const Field&, Duration highest, std::string_view bare = "s");
 std::optional<IpAddress> address(const Field&);
 std::optional<Endpoint> endpoint(const Field&);
 

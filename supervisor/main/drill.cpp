@@ -20,8 +20,21 @@ using namespace std::chrono_literals;
 constexpr int fine = 0, failed = 1, not_running = 3;
 constexpr auto calm = 300ms;  // asked before and after each switch
 constexpr auto switch_patience = 5s, return_patience = 30s;
+constexpr auto successor_patience = 2s;  // he leads at once, but the speaker tells of it only once a second
 
 volatile sig_atomic_t interrupted = 0;
+
+// A terminal that goes away, or a reader that has read enough, ends the drill as politely as Ctrl-C does. What is
+// ignored already stays so (nohup).
+void end_politely() {
+    struct sigaction act {
+    }, before{};
+    act.sa_handler = [](int) { interrupted = 1; };
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) {
+        ::sigaction(signal, &act, &before);
+        if (before.sa_handler == SIG_IGN) ::sigaction(signal, &before, nullptr);
+    }
+}
 
 struct Refusal {
     std::string sentence;
@@ -66,13 +79,23 @@ std::vector<IpAddress> vips_of(Client& client, int vhid) {
     return all;
 }
 
+bool leads(const json& role) { return text(role, "role") == "master"; }
+// Not that this node let go, but that somebody else is heard.
+bool another_leads(const json& role) { return !leads(role) && !text(role, "master").empty(); }
+
 // The standby that is fit to take over, in words; refuses otherwise.
 std::string fit_standby(Client& client, int vhid) {
     const auto role = role_of(client, vhid);
-    if (text(role, "role") != "master")
+    if (!leads(role))
         throw Refusal{"this node is " + text(role, "role") + " of vhid " + std::to_string(vhid) +
                       "; the drill belongs to the node that leads" +
                       (text(role, "master").empty() ? "" : ", " + text(role, "master"))};
+    if (role.contains("preempt") && role["preempt"] == false)
+        throw Refusal{"vhid " + std::to_string(vhid) +
+                      " has preempt: false on this node, so it would not come back to the lead by itself; to switch "
+                      "one way: koi step-down " +
+                      std::to_string(vhid) + " here, and koi step-up " + std::to_string(vhid) +
+                      " here once the other node leads"};
     std::string unfit;
     for (const auto& peer : ask(client, "peers")) {
         if (number(peer, "vhid") != vhid || !flag(peer, "standby")) continue;
@@ -99,11 +122,13 @@ void step(Client& client, int vhid, const char* where) {
     if (heard->status != 200) throw Refusal{"koid refused to " + std::string(where)};
 }
 
-// How long it took until this node led, or led no more; nothing: not in time.
-std::optional<Prober::Clock::duration> wait_for(Client& client, int vhid, bool leads, Prober::Clock::duration most) {
+// How long it took until the role was so; nothing: not in time. Throws a Refusal when it is interrupted.
+std::optional<Prober::Clock::duration> wait_for(Client& client, int vhid, bool (*is_so)(const json& role),
+                                                Prober::Clock::duration most) {
     const auto began = Prober::Clock::now();
-    while (Prober::Clock::now() - began < most && !interrupted) {
-        if ((text(role_of(client, vhid), "role") == "master") == leads) return Prober::Clock::now() - began;
+    while (Prober::Clock::now() - began < most) {
+        if (interrupted) throw Refusal{"interrupted"};
+        if (is_so(role_of(client, vhid))) return Prober::Clock::now() - began;
         std::this_thread::sleep_for(10ms);
     }
     return std::nullopt;
@@ -126,14 +151,66 @@ void print(const Wish& wish, const char* leg, const std::string& who, const json
     std::fflush(stdout);
 }
 
-// Whatever happens in between: this node may lead again.
-struct StepUpAtTheEnd {
-    Client& client;
-    int vhid;
-    bool done = false;
-    ~StepUpAtTheEnd() {
-        if (!done) (void)client.post("/v1/step-up", json{{"vhid", vhid}}.dump());
+// Whatever happened in between: this node may lead again. What became of that, in words.
+std::string step_up_again(Client& client, int vhid) {
+    try {
+        step(client, vhid, "step-up");
+        return "; this node takes part in the election again";
+    } catch (const Refusal& refusal) {
+        return "; and this node could not be told to take part again (" + refusal.sentence + "): koi step-up " +
+               std::to_string(vhid);
     }
+}
+
+// Steps to the standby and back, while the prober asks; what each leg took.
+class Switch {
+public:
+    Switch(const Wish& wish, Client& client, Prober& prober) : wish_(wish), client_(client), prober_(prober) {}
+
+    json there() {
+        const auto began = begin_leg("step-down");
+        const auto took = wait_for(
+            client_, wish_.vhid, [](const json& role) { return !leads(role); }, switch_patience);
+        if (!took) throw Refusal{"this node still leads 5 s after it was told to step down"};
+        if (!wait_for(client_, wish_.vhid, another_leads, successor_patience))
+            throw Refusal{"nobody took over: this node stepped down, and in 2 s no other was heard to lead vhid " +
+                          vhid()};
+        return end_leg("there", "the standby leads", began, *took);
+    }
+    json back() {
+        const auto began = begin_leg("step-up");
+        const auto took = wait_for(client_, wish_.vhid, leads, return_patience);
+        if (!took)
+            throw Refusal{
+                "this node has not come back to the lead in 30 s (preempt_delay, or the other has the better "
+                "claim); koi step-down " +
+                vhid() + " on the node that leads returns it"};
+        return end_leg("back", "this node leads", began, *took);
+    }
+
+    bool began() const { return began_; }
+
+private:
+    std::string vhid() const { return std::to_string(wish_.vhid); }
+    Prober::Clock::time_point begin_leg(const char* deed) {
+        const auto began = Prober::Clock::now();
+        std::this_thread::sleep_for(calm);
+        if (interrupted) throw Refusal{"interrupted"};
+        began_ = true;
+        step(client_, wish_.vhid, deed);
+        return began;
+    }
+    json end_leg(const char* leg, const char* who, Prober::Clock::time_point began, Prober::Clock::duration took) {
+        std::this_thread::sleep_for(calm);
+        auto out = told(prober_.between(began, Prober::Clock::now()), took);
+        print(wish_, leg, who, out);
+        return out;
+    }
+
+    const Wish& wish_;
+    Client& client_;
+    Prober& prober_;
+    bool began_ = false;  // this node was told to step down, or may have been
 };
 
 int switch_there_and_back(const Wish& wish) {
@@ -149,26 +226,14 @@ int switch_there_and_back(const Wish& wish) {
         std::fflush(stdout);
     }
     json out{{"vhid", wish.vhid}, {"standby", standby}};
-    const auto leg = [&](const char* name, const char* deed, bool leads, auto most, const std::string& who) {
-        const auto began = Prober::Clock::now();
-        std::this_thread::sleep_for(calm);
-        step(client, wish.vhid, deed);
-        const auto took = wait_for(client, wish.vhid, leads, most);
-        if (!took) return false;
-        std::this_thread::sleep_for(calm);
-        out[name] = told((*prober)->between(began, Prober::Clock::now()), *took);
-        print(wish, name, who, out[name]);
-        return true;
-    };
-    StepUpAtTheEnd undo{client, wish.vhid};
-    if (!leg("there", "step-down", false, switch_patience, "the standby leads"))
-        throw Refusal{"this node still leads 5 s after it was told to step down; it takes part as before"};
-    undo.done = true;
-    if (!leg("back", "step-up", true, return_patience, "this node leads"))
-        throw Refusal{
-            "this node has not come back to the lead (preempt: false, or preempt_delay); run the drill where "
-            "vhid " +
-            std::to_string(wish.vhid) + " is led now to return it"};
+    Switch legs(wish, client, **prober);
+    try {
+        out["there"] = legs.there();
+        out["back"] = legs.back();
+    } catch (Refusal& refusal) {
+        if (legs.began()) refusal.sentence += step_up_again(client, wish.vhid);
+        throw;
+    }
     if (wish.format == Format::json) std::printf("%s\n", out.dump().c_str());
     return number(out["there"], "lost") + number(out["back"], "lost") == 0 ? fine : failed;
 }
@@ -201,10 +266,7 @@ int only_probe(const Wish& wish) {
 }  // namespace
 
 int drill(const Wish& wish) {
-    struct sigaction act {};
-    act.sa_handler = [](int) { interrupted = 1; };
-    ::sigaction(SIGINT, &act, nullptr);
-    ::sigaction(SIGTERM, &act, nullptr);
+    end_politely();
     try {
         return wish.probe.empty() ? switch_there_and_back(wish) : only_probe(wish);
     } catch (const Refusal& refusal) {

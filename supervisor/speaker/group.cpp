@@ -11,6 +11,8 @@ namespace {
 // After that many adverts in a row that did not leave, nobody hears us, and the peers take over: let go before they
 // do.
 constexpr unsigned most_failures = 3;
+// It takes no part for so long then: to try again each second would only make noise.
+constexpr Duration mute_for = 10s;
 // A segment may carry many speakers of one vhid, a flood more than any: only so many are remembered.
 constexpr std::size_t most_peers = 32;
 
@@ -51,6 +53,8 @@ void Group::look(bool resume) {
             instance_.forget_own_address(family);
     }
     if (own && role() == carp::Role::init) {
+        if (loop_.now() < mute_until_) return;
+        failures_ = 0;
         const auto note = resume ? notes_.of(vhid()) : std::nullopt;
         const bool goes_on = note && may_resume(*note, settings_.carp, loop_.now());
         perform(goes_on ? instance_.resume(loop_.now()) : instance_.start(loop_.now()));
@@ -107,7 +111,11 @@ void Group::due() {
 void Group::perform(const std::vector<carp::Deed>& deeds) {
     for (const auto& deed : deeds) {
         if (const auto* advert = std::get_if<carp::Send>(&deed)) {
-            send(*advert);
+            const auto* next = &deed == &deeds.back() ? nullptr : std::get_if<carp::RoleChanged>(&deed + 1);
+            const bool takes_over = next && next->to == carp::Role::master;
+            bool left = send(*advert);
+            for (unsigned n = 1; takes_over && !left && n < most_failures; ++n) left = send(*advert);
+            if (takes_over && !left) break;  // nobody can have heard of it: nothing is taken
         } else if (const auto* change = std::get_if<carp::RoleChanged>(&deed)) {
             because_ = change->because;
             notes_.note(vhid(), {change->to, change->to == carp::Role::master ? loop_.now() : Instant{}});
@@ -126,12 +134,16 @@ void Group::perform(const std::vector<carp::Deed>& deeds) {
     arm();
 }
 
-void Group::send(const carp::Send& what) {
+// Whether anybody can have heard it.
+bool Group::send(const carp::Send& what) {
     const Instant said = Loop::clock();
-    if (instance_.overslept(said)) return;  // perform() sees to it
-    if (what.only) return speak_to(*what.only, what);
+    if (instance_.overslept(said)) return true;  // perform() sees to it
+    if (what.only) {
+        speak_to(*what.only, what);
+        return true;
+    }
     bool left = false;
-    std::string story;
+    unsent_ = "no address to speak from";
     for (int copy = 0; copy < what.copies; ++copy) {
         for (const auto family : {Family::ipv4, Family::ipv6}) {
             if (!has_family(settings_.carp, family) || !wire_->can_speak(family)) continue;
@@ -139,19 +151,22 @@ void Group::send(const carp::Send& what) {
                 return instance_.bytes(what, way, said, Loop::wall());
             });
             left |= done.has_value();
-            if (!done) story = done.error().story;
+            if (!done) unsent_ = done.error().story;
         }
     }
     if (left) {
         failures_ = 0;
-        if (role() != carp::Role::master) return;
+        if (role() != carp::Role::master) return true;
         instance_.advert_left(said);
         if (instance_.state().handing_to == 0) notes_.note(vhid(), {carp::Role::master, said});
         told_.leased(*this);
-        return;
+        return true;
     }
     // Told from the loop and not from here: the answer may be to leave, and we are in the middle of a list of deeds.
-    if (++failures_ == most_failures) told_.silent(*this, story.empty() ? "no address to speak from" : story);
+    if (++failures_ < most_failures) return false;
+    mute_until_ = loop_.now() + mute_for;
+    told_.silent(*this, unsent_);
+    return false;
 }
 
 // A backup's word to its master. If it does not arrive, the next one will.

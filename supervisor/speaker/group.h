@@ -38,6 +38,7 @@ public:
     const std::string& because() const { return because_; }
     Instant leased_until() const { return instance_.leased_until(); }
     std::optional<IpAddress> own_address() const;
+    Instant mute_until() const { return mute_until_; }  // its adverts did not leave: it takes no part until then
     bool link_works() const { return wire_->works(); }
 
     // The wire changed: start, go on, or lose the link. resume: the first start may go on as master.
@@ -45,6 +46,7 @@ public:
     // Slept past its lease: lets go before anything else is heard or said. Called when the loop has woken.
     void wake();
     void hear(const carp::Advert&, const carp::Packet&);
+    void become(std::uint64_t sender) { instance_.guard().become(sender); }
     void refuse(carp::Refusal why) { instance_.refuse(why); }
     void take(const carp::Event&);
     void change(link::VhidSettings);
@@ -72,7 +74,7 @@ public:
 private:
     bool can_speak() const;
     void perform(const std::vector<carp::Deed>&);
-    void send(const carp::Send&);
+    bool send(const carp::Send&);
     void speak_to(const IpAddress& peer, const carp::Send&);
     void arm();
     void due();
@@ -86,6 +88,8 @@ private:
     Watch timer_;
     std::string because_ = "just started";
     unsigned failures_ = 0;
+    std::string unsent_;  // why the last advert did not leave
+    Instant mute_until_ = Instant::min();
     std::map<IpAddress, Peer> peers_, standbys_;
     Duration worst_slip_{};
 };

@@ -66,6 +66,7 @@ void Holder::adopt(const std::map<Vhid, std::set<vip::Held>>& kept) {
 void Holder::want(Vhid vhid, const std::set<vip::Held>& held, const Term& term) {
     set_term(vhid, term);
     if (silent_.erase(vhid) > 0) {
+        lifetime_renewed_.erase(vhid);  // it was prepared for a few seconds only
         const auto here = held_by(vhid);
         if (term.until) lease(here, *term.until);
         for (const auto& one : here) begin_to_answer(one);

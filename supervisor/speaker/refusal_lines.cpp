@@ -49,8 +49,8 @@ std::string sentence_for(const Refused& r) {
                    "wrong";
         case carp::Refusal::cloned:
             return who + " speaks for " + group +
-                   " with our own identity: one of the two is a copy of the other; stop koid on the copy and remove "
-                   "its file counter in the state directory";
+                   " with our own identity: one of the two hosts is a copy of the other; this one takes a new "
+                   "identity, once, and keeps it";
         case carp::Refusal::table_full:
             return who + " is one sender too many for " + group + "; more than " +
                    std::to_string(carp::Replay::most_senders) + " are not remembered";

@@ -156,16 +156,13 @@ std::unique_ptr<Group> Speaker::make_group(const link::VhidSettings& settings) {
             .announce_again = [this](Group& g, const auto&) { holder_.announce_again(g.vhid(), loop_.now()); },
             .silent =
                 [this](Group& g, const std::string& because) {
-                    tell(log::Level::error, "advert",
-                         "adverts of vhid " + std::to_string(g.vhid().value()) + " cannot be sent: " + because,
-                         {{"vhid", std::to_string(g.vhid().value())}});
+                    if (silent_limit_.allows(loop_.now()))
+                        tell(log::Level::error, "advert",
+                             "adverts of vhid " + std::to_string(g.vhid().value()) + " cannot be sent: " + because,
+                             {{"vhid", std::to_string(g.vhid().value())}});
                     // Later, because the group is in the middle of its deeds; and look() starts it again.
-                    const Vhid vhid = g.vhid();
-                    silent_timer_ = loop_.at(loop_.now(), Priority::carp, "silent", [this, vhid, because] {
-                        if (Group* silent = group(vhid))
-                            silent->take(carp::LinkLost{"adverts cannot be sent: " + because});
-                        Loop::move(look_timer_, loop_.now() + 1s);
-                    });
+                    silent_[g.vhid()] = because;
+                    silent_timer_ = loop_.at(loop_.now(), Priority::carp, "silent", [this] { let_go_of_silent(); });
                 },
             .leased =
                 [this](Group& g) {
@@ -187,6 +184,17 @@ std::unique_ptr<Group> Speaker::make_group(const link::VhidSettings& settings) {
     return made;
 }
 
+void Speaker::let_go_of_silent() {
+    Instant again = loop_.now();
+    for (const auto& [vhid, because] : std::exchange(silent_, {})) {
+        Group* silent = group(vhid);
+        if (!silent) continue;
+        silent->take(carp::LinkLost{"adverts cannot be sent: " + because});
+        again = std::max(again, silent->mute_until());
+    }
+    Loop::move(look_timer_, again);
+}
+
 void Speaker::sender_heard(Vhid vhid, carp::Replay::News news, const IpAddress& source, std::uint64_t sender) {
     if (!sender_limit_.allows(loop_.now())) return;
     char id[20];
@@ -203,7 +211,7 @@ void Speaker::sender_heard(Vhid vhid, carp::Replay::News news, const IpAddress& 
 }
 
 void Speaker::apply(const link::Settings& settings) {
-    if (settings == settings_ && settled_once_) return;
+    if (stopping_ || (settings == settings_ && settled_once_)) return;
     std::set<Vhid> stay;
     for (const auto& one : settings.vhids) stay.insert(one.carp.vhid);
     for (auto it = groups_.begin(); it != groups_.end();) {
@@ -348,8 +356,19 @@ void Speaker::refused(const std::string& interface, carp::Refusal why, const IpA
             if (g->settings().carp.interface == interface) g->refuse(why);
 
     if (owner) last_refusals_.note(owner->vhid(), why, source, loop_.now());
+    if (why == carp::Refusal::cloned) become_another();
     if (const auto line = refusal_lines_.say({why, source, interface, vhid, ours}, loop_.now()))
         tell(line->level, "advert_refused", line->sentence, line->fields);
+}
+
+// Somebody signs with our key and our identity, from elsewhere: one of the two is a copy of the other, and neither
+// would hear the other one, so that both would lead. Once is enough for that; and once is all that a recording of
+// what we said ourselves from another address of ours can make us do.
+void Speaker::become_another() {
+    if (std::exchange(is_another_, true)) return;
+    counter_.become(random_number() | 1);
+    for (auto& [vhid, g] : groups_) g->become(counter_.sender());
+    memory_.keep(counter_.reserve());
 }
 
 void Speaker::role_changed(Group& g, const carp::RoleChanged& change) {

@@ -64,10 +64,12 @@ private:
     void prepare(Group&, bool wanted);
     void tell_if_prepared(Group&);
     static link::RoleTold told(const Group&);
+    void let_go_of_silent();
     void advert_heard(const std::string& interface, const carp::Advert&, const carp::Packet&);
     // counted: the group itself has done it.
     void refused(const std::string& interface, carp::Refusal, const IpAddress& source, std::optional<unsigned> vhid,
                  bool counted = false);
+    void become_another();
     void sender_heard(Vhid, carp::Replay::News, const IpAddress& source, std::uint64_t sender);
     // by itself
     void beat();
@@ -97,6 +99,7 @@ private:
 
     bool settled_once_ = false;  // the first settings were applied
     bool stopping_ = false, ready_told_ = false;
+    bool is_another_ = false;  // has taken a new identity in this life
     link::Settings settings_;
     std::map<std::string, std::unique_ptr<Wire>> wires_;
     std::map<Vhid, std::unique_ptr<Group>> groups_;
@@ -117,7 +120,8 @@ private:
     std::vector<std::string> problems_;  // of the memory's opening, until a worker was told
     RefusalLines refusal_lines_;
     LastRefusals last_refusals_;
-    log::RateLimit sender_limit_{20, 60s};
+    log::RateLimit sender_limit_{20, 60s}, silent_limit_{6, 60s};
+    std::map<Vhid, std::string> silent_;  // whose adverts do not leave, and why
     std::string status_;
 
     Watch kernel_watch_, beat_timer_, report_timer_, stop_timer_, look_timer_, settle_timer_, silent_timer_;

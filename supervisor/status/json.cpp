@@ -90,6 +90,10 @@ private:
                 {"sentence", clean(t.sentence)}};
     }
 
+    Json preempt_of(Vhid vhid) const {
+        const auto found = status_.preempt.find(vhid);
+        return found == status_.preempt.end() ? Json() : Json(found->second);
+    }
     Json one(const link::VhidReport& v) const {
         Json refused = Json::object();
         for (std::size_t i = 0; i < carp::refusals; ++i)
@@ -103,6 +107,7 @@ private:
             {"link_works", v.link_works},
             {"demotion", v.demotion.value()},
             {"stepped_down", v.stepped_down},
+            {"preempt", preempt_of(v.vhid)},
             {"own_address", text(v.own_address)},
             {"master", text(v.master)},
             {"master_demotion", v.master ? Json(v.master_demotion) : Json()},

@@ -165,7 +165,7 @@ private:
             if (!p.presence) sample({{"vhid", number(p.vhid)}, {"peer", p.address.text()}}, p.last_heard);
         gauge("koi_standby_heard_time_seconds", "When a peer last said that it stands by for us, as a Unix time.");
         for (const auto& p : s_.speaker.peers)
-            if (p.presence) sample({{"vhid", number(p.vhid)}, {"peer", p.address.text()}}, p.last_heard);
+            if (p.standby) sample({{"vhid", number(p.vhid)}, {"peer", p.address.text()}}, p.last_heard);
         gauge("koi_peer_demotion", "How unwell a peer said it is.");
         for (const auto& p : s_.speaker.peers)
             sample({{"vhid", number(p.vhid)}, {"peer", p.address.text()}}, std::uint64_t{p.demotion});

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -83,6 +84,7 @@ struct Status {
     std::string standby;                     // "cold, because …"
     std::string datapath;                    // "ip_vs", or why there is none
     std::uint64_t configuration_digest = 0;  // config/digest.h
+    std::map<Vhid, bool> preempt;            // as configured
     bool speaker_known = false;
     link::Report speaker;
     std::vector<ServiceStatus> services;  // ours first, in configuration order, then foreign ones

@@ -43,11 +43,13 @@ void Lab::deliver(const Arrival& a) {
     const bool awake = to.is_awake();
     if (!awake && a.from != nobody) missed_[way] = now_;
     const Instant spoke = awake ? to.lab_time(to.state().counts_from) : Instant::min();
+    const unsigned answers = awake ? to.state().late_answers : 0;
+    const bool hands_over = awake && to.state().handing_to != 0;
     const auto accepted = awake ? to.instance().counters().accepted : 0;
     const auto out = to.arrive(*a.packet, now_);
     const bool heard = awake && to.instance().counters().accepted != accepted;
     carry_out(to, out);
-    if (heard && a.from != nobody) crossings_[way] = {a.said, now_, spoke};
+    if (heard && a.from != nobody) crossings_[way] = {a.said, now_, spoke, hands_over, answers};
 }
 
 Node* Lab::first_due() const {

@@ -81,6 +81,8 @@ public:
     struct Crossing {
         Instant said = Instant::min(), heard = Instant::min();
         Instant hearer_spoke = Instant::min();  // before that, if it leads
+        bool hearer_hands_over = false;         // and says nothing
+        unsigned late_answers = 0;              // of the hearer, before that
     };
     const Crossing& crossing(std::size_t from, std::size_t to) const { return crossings_[from * most_nodes + to]; }
     Instant spoke(std::size_t n) const { return spoke_[n]; }                 // when a packet last left this node

@@ -63,13 +63,15 @@ void Law::look() {
         judge(doubled_[n], n, " had two masters for ");
     }
     const Sight before = std::exchange(seen_, see());
-    if ((seen_.masters & seen_.stepped_down) != 0 && broken_.empty()) broken_ = "a node leads that is stepped down";
     bool joined = (seen_.awake & ~before.awake) != 0 || seen_.patience != before.patience;
     for (std::size_t n = 0; n < most; ++n) joined |= (seen_.hears[n] & ~before.hears[n]) != 0;
     if (joined) {
         calm_from_ = std::max(calm_from_, lab_.now());
         absent_ = doubled_ = {};
     }
+    for (std::size_t n = 0; n < count(); ++n)
+        if (has(seen_.masters & seen_.stepped_down, n) && !may_still_lead(node(n)) && broken_.empty())
+            broken_ = node(n).name() + " leads that is stepped down";
     // What was sent in noise may arrive long after it.
     if (seen_.delay != before.delay) calm_from_ = std::max(calm_from_, lab_.now() + before.delay);
     if (seen_ != before || any_open()) measure();
@@ -90,6 +92,14 @@ Law::Sight Law::see() const {
     s.delay = noise.delay;
     s.noise = noise.loss > 0 || noise.duplication > 0 || noise.delay > 0us;
     return s;
+}
+
+// Until a successor has taken over, or none has come for a second.
+bool Law::may_still_lead(const Node& n) const {
+    constexpr Duration turns = 60ms;  // its clock is looked at each 20 ms, and a hand-over may have begun
+    const auto& state = n.state();
+    const Instant last = std::max(n.lab_time(state.leaving_until), calm_from_);  // it may have hung meanwhile
+    return !state.leaving.empty() && lab_.now() <= last + turns;
 }
 
 // The connected group of n, or nothing.
@@ -133,6 +143,8 @@ Law::Set Law::line_after_bow_out(Set group, const Reign& reign) const {
     const Node& leader = *reign.leader;
     const bool has_left = leader.role() == carp::Role::init || leader.state().stepped_down;
     const Duration settled = 3 * beat(leader);
+    // Whoever steps up later did not take the bow-out for his cue.
+    if (leader.lab_time(leader.state().since) != lab_.now()) return 0;
     if (!has_left || lab_.now() - calm_from_ <= settled || lab_.now() - reign.since <= settled) return 0;
     return who_may_lead(group) & ~bit(leader.place());
 }

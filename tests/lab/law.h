@@ -14,7 +14,9 @@
 //      begins when the group lost its master, or when it became a group: when the last fault in it ended, its last
 //      member joined, or one was reloaded.
 //   2. It has two masters for no longer than one beat of the better one, counted alike.
-//   3. A node that is stepped down never leads, whatever is going on around it.
+//   3. A node that is stepped down never leads, whatever is going on around it; but one that led goes on for a
+//   second,
+//      and a hand-over, while it waits for a successor that it has heard of.
 //   4. Never do two nodes answer, on any wire, whatever became of their processes. A node answers as long as its
 //      kernel does (node.h). What cannot be otherwise is told apart and counted (overlaps.h):
 //
@@ -28,7 +30,8 @@
 //                      one exchange. So, too, if it let the older one's adverts pass because it followed a better
 //                      master than that.
 //          unanswered  What would have been over after an exchange, but the one that should have answered had spoken
-//                      within the last 1/256 s and was silent (machine.h, rule 4). For one beat more.
+//                      within the last 1/256 s, or was handing over, and put it off (machine.h, rules 4 and 14). For
+//                      that time more; for one beat where it had put off eight since its last advert that was due.
 //          impatient   By its settings the newer one waits for less than the longest lease of the older one, which
 //                      different advbases bring, or different skews where it is 0, and it had heard nothing from the
 //                      older one since it began to wait. For one exchange.
@@ -100,6 +103,7 @@ private:
     std::size_t count() const { return lab_.nodes().size(); }
 
     Sight see() const;
+    bool may_still_lead(const Node&) const;
     Set group_of(std::size_t n) const;
     Set who_may_lead(Set group) const;
     Duration longest_absence(Set may_lead, Set in_line) const;

@@ -12,11 +12,20 @@ namespace {
 constexpr Duration one_way = 2 * Wire::slowest;  // what the lab calls in time
 constexpr Duration exchange = 2 * one_way + 100us;
 constexpr Duration just_now = 3907us;  // nobody answers so soon after he spoke (machine.h, rule 4)
+constexpr unsigned most_late_answers = 8;
+constexpr Duration hand_over = 15ms;  // nor while he waits for his successor (rule 14)
 
 bool tells_silence(const std::string& because) {
     return because.starts_with("no advert") || because.starts_with("no master was heard");
 }
 bool is_resumed(const std::string& because) { return because.starts_with("back before"); }
+
+// How much later than at once an answer to it may come.
+Duration lateness(const Lab::Crossing& c, bool one_hands_over, Duration a_beat) {
+    if (one_hands_over || c.hearer_hands_over) return hand_over;
+    if (c.hearer_spoke <= c.heard - just_now) return {};
+    return c.late_answers < most_late_answers ? just_now : a_beat;
+}
 
 std::string ms(Duration d) { return std::to_string(d.count() / 1000) + " ms"; }
 
@@ -58,11 +67,12 @@ void Overlaps::look(const Node& n) {
     if (!n.is_running()) return;
     const auto& state = n.state();
     if (!n.holds()) {
-        if (state.counts_from != past.own_waits_from) past.waits_from = n.lab_time(state.counts_from);
+        const bool starts_to_wait = state.counts_from != past.own_waits_from;
+        if (starts_to_wait) past.waits_from = n.lab_time(state.counts_from);
         past.own_waits_from = state.counts_from;
         past.own_since = Instant::min();
         past.patience = patience(n);
-        past.follows = state.master;
+        if (state.master || starts_to_wait) past.follows = state.master;
         past.gave_way = lab_.because(n.place()).starts_with("the successor");
         return;
     }
@@ -120,7 +130,7 @@ std::optional<Overlaps::Kind> Overlaps::kind_of(std::size_t older, std::size_t n
         if (n.patience < o.lease) return Kind::impatient;
         return std::nullopt;
     }
-    if (slept_through(newer, n.waits_from)) return Kind::woken;
+    if (slept_through(newer, n.waits_from) || slept_through(older, spoke)) return Kind::woken;
     if (lab_.missed(older, newer) >= n.waits_from) return Kind::unknowable;
     if (now - spoke <= one_way) return Kind::in_flight;
     const auto& own = node(older).addresses();
@@ -153,11 +163,14 @@ void Overlaps::measure(std::size_t older, std::size_t newer, Episode& e) {
     if (missed > e.measured) e.end = std::max(e.end, missed + a_beat + exchange);
     std::array crossed = {lab_.crossing(older, newer), lab_.crossing(newer, older)};
     std::ranges::sort(crossed, {}, &Lab::Crossing::heard);
+    // What is said while one waits for a successor moves nobody else.
+    const bool one_does = o.state().handing_to != 0 || n.state().handing_to != 0;
     for (const auto& c : crossed) {
         if (c.heard <= e.measured || c.said < e.began || c.said <= missed) continue;
-        const bool is_answered = c.hearer_spoke <= c.heard - just_now;
-        (is_answered ? e.end : e.unanswered_until) =
-            is_answered ? std::min(e.end, c.heard + exchange) : c.heard + a_beat + exchange;
+        if (const Duration late = lateness(c, one_does, a_beat); late > 0us)
+            e.unanswered_until = c.heard + late + exchange;
+        else
+            e.end = std::min(e.end, c.heard + exchange);
     }
     e.measured = lab_.now();
 }

@@ -112,7 +112,7 @@ private:
     void something_happens() {
         Node& n = any();
         Node& other = any();
-        switch (dice_.between(0, 18)) {
+        switch (dice_.between(0, 20)) {
             case 0:
             case 1: return n.is_running() ? lab_.kill(n) : lab_.start(n);
             case 2: return n.is_awake() ? lab_.stop(n) : void();
@@ -132,7 +132,8 @@ private:
             case 16: return n.is_awake() ? nap(n) : void();
             case 17: return lab_.set_clock(n, dice_.chance(40) ? 0us : any_error());
             case 18: return strike();
-            default: return n.is_awake() ? change_mind(n) : void();
+            case 19: return n.is_awake() ? change_mind(n) : void();
+            default: return storm();
         }
     }
 
@@ -159,6 +160,23 @@ private:
         for (int i = 0; i < packets; ++i) {
             attacker_->strike();
             if (dice_.chance(50)) lab_.run_for(dice_.between(0us, 50ms));
+        }
+    }
+
+    // Much at once: demotions, steps, reloads, stops, in the middle of hand-overs.
+    void storm() {
+        for (int i = dice_.between(3, 30); i > 0; --i) {
+            Node& n = any();
+            if (n.is_awake() && !n.is_stopping) {
+                const int what = dice_.between(0, 9);
+                if (what == 0)
+                    lab_.stop(n);
+                else if (what <= 3)
+                    change_mind(n);
+                else
+                    lab_.demote(n, any_demotion());
+            }
+            lab_.run_for(dice_.chance(70) ? dice_.between(0us, 15ms) : dice_.between(0us, 150ms));
         }
     }
 

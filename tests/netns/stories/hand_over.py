@@ -2,7 +2,7 @@
 
 from adverts import Ear
 from lab import story
-from nodes import VIP, metric, role, rounds, start_again, status, trouble, wait_for_master
+from nodes import VIP, group, metric, role, rounds, start_again, status, trouble, wait_for_master
 from processes import BUILD
 
 SIGNED = {"auth": "require", "auth_keys": {1: "{dir}/auth.key"}}
@@ -116,6 +116,7 @@ def story_the_silence_of_a_takeover_is_told(lab):
 def story_a_drill(lab):
     """koi drill: there and back, measured; refused on the standby, and where nobody stands by. A third host asks as well."""
     pair = Pair(lab)
+    lab.wait_until(lambda: group(pair.right).get("master"), 5, "right tells who leads; its speaker reports once a second")
     refusal = pair.right.koid.koi("drill", "51", check=False)
     lab.check(refusal.returncode == 1 and "belongs to the node that leads, 10.77.0.1" in refusal.stderr, refusal.stderr.strip())
     third = lab.host("third", number=30).start([BUILD / "koi", "drill", "--probe", VIP])
@@ -143,3 +144,25 @@ def story_a_drill(lab):
     lab.check([(one["address"], one["standby"], one["trailer"], bool(one["last_heard"])) for one in fallen_silent]
               == [(pair.right.address(), False, "valid", True)], "right is listed once, with when it was last heard, and as no standby")
     lab.wait_until(lambda: "nobody takes over" in (trouble(pair.left, "standby") or ""), 12, "left warns that it is alone")
+
+
+@story(needs={"koid", "nftables"}, timeout=90)
+def story_a_drill_that_nobody_answers(lab):
+    """koi drill whose standby died a moment ago says that nobody took over, and the node leads again."""
+    pair = Pair(lab)
+    pair.right.kill_power()
+    done = pair.left.koid.koi("drill", "51", check=False, timeout=40)
+    lab.check(done.returncode == 1 and "nobody took over" in done.stderr, done.stderr.strip())
+    lab.check("the standby leads" not in done.stdout, "and nothing else")
+    lab.wait_until(leads(pair.left), 10, "left leads again")
+    lab.check(status(pair.left, "roles")["roles"][0]["stepped_down"] is False, "and takes part")
+
+
+@story(needs={"koid", "nftables"}, timeout=60)
+def story_a_drill_where_nobody_comes_back(lab):
+    """With preempt: false koi drill refuses before it switches anything."""
+    pair = Pair(lab, preempt=False)
+    leader = pair.left if role(pair.left) == "master" else pair.right
+    done = leader.koid.koi("drill", "51", check=False)
+    lab.check(done.returncode == 1 and "koi step-down 51 here" in done.stderr, done.stderr.strip())
+    lab.check(role(leader) == "master", "nothing was touched")

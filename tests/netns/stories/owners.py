@@ -5,7 +5,7 @@ import time
 from adverts import Ear
 from host import Host
 from lab import story
-from nodes import VIP, VIP_6, end_outright, group, process_of, role, rounds, start_again, wait_for_master
+from nodes import VIP, VIP_6, end_outright, group, process_of, role, rounds, start_again, status, wait_for_master
 
 VIPS = (f"{VIP}/24", f"{VIP_6}/64")
 SLOW, SLOW_BACKUP = {"advbase": 1, "advskew": 0}, {"advbase": 1, "advskew": 10}
@@ -137,3 +137,81 @@ def story_a_speaker_started_again_stays_the_owner(lab):
             owners.end()
             lab.check(owners.longest_dark < 0.1, f"{owners.address} was answered for all the time ({what})")
             lab.check(not owners.intervals["right"], "by nobody else")
+
+
+# ---- A master that cannot speak ----------------------------------------------------------------------------------------------
+
+SIGNED = {"auth": "require", "auth_keys": {1: "{dir}/auth.key"}}
+WALL = """table inet wall {
+    chain out { type filter hook output priority 0; policy accept; ip protocol 112 drop; }
+}
+"""
+
+
+def wall_in(node):
+    """Its own packet filter refuses its adverts over IPv4."""
+    file = node.new_file("wall", ".nft")
+    file.write_text(WALL)
+    node.run(["nft", "-f", str(file)])
+    node.say("cannot speak any more")
+
+
+def stays_single(lab, left, right, seconds):
+    owners = lab.host("client").owners(VIP, [left, right])
+    wall_in(left)
+    lab.run_for(seconds)
+    owners.end()
+    lab.check(owners.doubly <= 0.1, f"two answered for {1000 * owners.doubly:.0f} ms of {seconds} s")
+    lab.check(role(right) == "master" and right.holds(VIP), "right leads")
+
+
+@story(needs={"koid", "nftables"}, timeout=60)
+def story_who_cannot_speak_does_not_answer(lab):
+    """The preferred node's own packet filter refuses its adverts: it never takes what nobody can have heard of."""
+    left = lab.node("left", config={"carp": {**SIGNED, **SLOW}})
+    right = lab.node("right", config={"carp": {**SIGNED, **SLOW_BACKUP}})
+    wait_for_master(lab, "left")
+    lab.run_for(2)
+    stays_single(lab, left, right, 20)
+    lines = [line for line in left.koid.text().splitlines() if "cannot be sent" in line]
+    lab.check(0 < len(lines) <= 15, f"it says so, but not all the time: {len(lines)} lines")
+
+
+@story(needs={"koid", "nftables"}, timeout=60)
+def story_what_is_said_to_nobody_is_not_said(lab):
+    """Vips of both families and a peer of one: where that one cannot be reached, adverts to nobody renew no lease."""
+    def unicast(settings, peer):
+        return {"carp": {**SIGNED, **settings, "peers": [peer]}}
+    left = lab.node("left", vips=VIPS, config=unicast(SLOW, "10.77.0.2"))
+    right = lab.node("right", vips=VIPS, config=unicast(SLOW_BACKUP, "10.77.0.1"))
+    wait_for_master(lab, "left")
+    lab.run_for(2)
+    stays_single(lab, left, right, 10)
+
+
+@story(needs={"koid", "nftables"}, timeout=60)
+def story_every_vhid_that_cannot_speak_lets_go(lab):
+    """Three vhids whose adverts stop to leave at once."""
+    vips = [{"vhid": 51 + n, "addresses": [f"10.77.0.{100 + n}/24"]} for n in range(3)]
+    left, right = lab.host("left"), lab.host("right")
+    for node, settings in ((left, SLOW), (right, SLOW_BACKUP)):
+        lab.koid(node, {"carp": {**SIGNED, **settings, "interface": "eth0"}, "vips": vips})
+    lab.wait_until(lambda: all(role(left, one["vhid"]) == "master" for one in vips), 10, "left leads all")
+    lab.run_for(1)
+    wall_in(left)
+    lab.wait_until(lambda: all(f"vhid {one['vhid']} is init now: adverts cannot be sent" in left.koid.text() for one in vips), 10,
+                   "left lets go of all")
+
+
+@story(needs={"koid", "nftables"}, timeout=90)
+def story_an_address_taken_by_agreement_stays(lab):
+    """Adverts six seconds apart: what was prepared for five seconds does not end before the first one that renews it."""
+    slow = {**SIGNED, "advbase": 6, "preempt": False}
+    left = lab.node("left", config={"carp": {**slow, "advskew": 0}})
+    wait_for_master(lab, "left", timeout=30)
+    right = lab.node("right", config={"carp": {**slow, "advskew": 1}})
+    lab.wait_until(lambda: any(one["standby"] for one in status(left, "peers").get("peers", [])), 20, "right stands by")
+    left.koid.koi("step-down", "51")
+    lab.wait_until(lambda: role(right) == "master", 5, "right leads")
+    lab.run_for(8)
+    lab.check("removed by somebody else" not in right.koid.text() and right.holds(VIP), "the address stays")

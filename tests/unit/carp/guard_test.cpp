@@ -215,8 +215,36 @@ TEST(Guard, ManySendersFillTheTableAndAnIdleOneMakesRoom) {
     const Speaker late(auth(require), 500);
     EXPECT_EQ(heard(g, late.say(year_2026)), "table_full");
     EXPECT_EQ(heard(g, Speaker(auth(require), 7).say(year_2026 + 1)), "heard");
-    EXPECT_EQ(heard(g, late.say(year_2026, false), now + 25h), "new");
+    EXPECT_EQ(heard(g, late.say(year_2026, false), now + 61s), "table_full");
+    EXPECT_EQ(heard(g, late.say(year_2026, true), now + 61s), "new") << "its clock shows that it is no recording";
+    const Speaker later(auth(require), 501);
+    EXPECT_EQ(heard(g, later.say(year_2026, false), now + 25h), "new");
     EXPECT_EQ(g.replay().all().size(), 2 * Replay::most_senders);
+}
+
+TEST(Guard, WhatWasSaidWhileWeWereDownIsNotOfNow) {
+    constexpr std::uint64_t hour = 3'600'000'000;
+    const Speaker s(auth(require), 1);
+    Guard g(auth(require), 2);
+    g.replay().recall({{1, Family::ipv4, year_2026 - 2 * hour}}, now);
+    EXPECT_EQ(heard(g, s.say(year_2026 - hour)), "stale_clock");
+    EXPECT_EQ(heard(g, s.say(year_2026)), "heard") << "it is no newcomer";
+    EXPECT_EQ(heard(g, s.say(year_2026 + 1), now, {year_2026 + hour, true}), "heard")
+        << "heard since: only growth counts";
+    Guard without(auth(require), 2);
+    without.replay().recall({{1, Family::ipv4, year_2026 - 2 * hour}}, now);
+    EXPECT_EQ(heard(without, s.say(year_2026 - hour, false)), "heard") << "without clocks nobody can tell";
+}
+
+TEST(Guard, TheTwoFamiliesOfOneSenderAreOneMouth) {
+    Guard g(auth(require), 2);
+    const Speaker s(auth(require), 1);
+    EXPECT_EQ(heard(g, s.say(year_2026)), "new");
+    Trailer t;
+    t.sender = 1;
+    const auto over_v6 = [&](std::uint64_t k) { return g.replay().judge(t, k, Family::ipv6, now, wall); };
+    EXPECT_EQ(over_v6(year_2026 - 5'000'001), Refusal::replayed);
+    EXPECT_EQ(over_v6(year_2026 - 5'000'000), std::nullopt) << "the wire may change their order";
 }
 
 }  // namespace

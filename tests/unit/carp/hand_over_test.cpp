@@ -108,7 +108,7 @@ TEST(Rule13, ABetterClaimAsksAndTakesOverByForceOnlyAfterASecond) {
     Node n(0);
     n.tell(Started{});
     EXPECT_EQ(n.hear(Node::signed_, 50), "prepare");
-    EXPECT_EQ(n.wait_until_due(), "") << "not before its tables are there";
+    EXPECT_EQ(n.wait_until_due(), "presence") << "it asks not before its tables are there";
     EXPECT_EQ(n.tell(Prepared{true}), "");
     EXPECT_EQ(n.wait_until_due(), "ask");
     const auto first = n.now;
@@ -116,6 +116,22 @@ TEST(Rule13, ABetterClaimAsksAndTakesOverByForceOnlyAfterASecond) {
     EXPECT_EQ(n.now - first, 10ms);
     EXPECT_EQ(n.wait(989ms), "ask");
     EXPECT_EQ(n.wait(20ms), "advert, backup -> master");
+}
+
+TEST(Rule13, WhoseTablesDoNotStandPushesNobodyAside) {
+    Node n(0);
+    n.tell(Started{});
+    n.hear(Node::signed_, 50);
+    for (int s = 0; s < 10; ++s) {
+        EXPECT_EQ(n.wait(1s), "presence") << "it stands by all the same";
+        n.hear(Node::signed_, 50);
+    }
+    n.tell(Prepared{true});
+    EXPECT_EQ(n.wait(0s), "ask");
+    n.tell(Prepared{false});
+    EXPECT_EQ(n.wait(1s), "presence");
+    n.tell(Prepared{true});
+    EXPECT_EQ(n.wait(0s), "ask") << "and a second begins anew";
 }
 
 TEST(Rule13, OfAMasterThatDoesNotSignItTakesOverAsEver) {
@@ -208,6 +224,32 @@ TEST(Rule14, ALeavingMasterThatHearsAnotherOneLeaves) {
     EXPECT_EQ(stays.hear(Node::leaving, 0), "advert") << "a leaving one's claim is worth nothing, however good";
 }
 
+TEST(Rule14, ARecoveryInTheMiddleOfItMovesNothing) {
+    auto m = master(50);
+    m.tell(Demoted{*Demotion::of(10)});
+    m.ask(0);
+    m.tell(Demoted{*Demotion::of(0)});
+    EXPECT_EQ(m.state.deadline, m.state.handing_until);
+    EXPECT_EQ(m.wait(15ms), "master -> backup");
+    m.tell(Demoted{*Demotion::of(5)});
+    EXPECT_EQ(m.wait(100ms), "advert, backup -> master") << "nor the wait after a go in vain";
+    auto leaving = master(50);
+    leaving.tell(Demoted{*Demotion::of(10)});
+    leaving.presence();
+    leaving.tell(Stopped{});
+    const auto due = leaving.state.deadline;
+    leaving.tell(Demoted{*Demotion::of(0)});
+    EXPECT_EQ(leaving.state.deadline, due);
+}
+
+TEST(Rule14, WhoSleptWhileHeWasLeavingForGoodIsGone) {
+    auto m = master(50);
+    m.presence();
+    m.tell(Stopped{});
+    m.now += 4s;
+    EXPECT_EQ(m.tell(Slept{4s}), "master -> init");
+}
+
 TEST(Rule14, AnotherMasterMayComeInBetween) {
     auto m = master(100);
     m.ask(50);
@@ -231,6 +273,26 @@ TEST(Rule15, WhoIsToldToGoTakesTheAddressesAndThenSpeaks) {
     EXPECT_EQ(n.hear(Node::go_to_another, 50), "") << "somebody else";
     n.now += 50ms;
     EXPECT_EQ(n.hear(Node::go_to_us, 50), "backup -> master, advert");
+}
+
+TEST(Rule15, AMasterThatIsToldToGoSaysThatItIsThere) {
+    auto m = master(100);
+    EXPECT_EQ(m.hear(Node::go_to_us, 50), "advert") << "he that gave the role away waits to hear it";
+    EXPECT_EQ(m.hear(Node::go_to_us, 50), "") << "and the second copy of it is none to answer";
+    m.now += 100ms;
+    EXPECT_EQ(m.hear(Node::go_to_another, 50), "");
+}
+
+// The successor may be less well than he was: nobody waits by the claim of one who has given it away.
+TEST(Rule15, AnybodyMayFollowAMasterThatGaveItsRoleAway) {
+    for (const auto kind : {Node::leaving, Node::go_to_another}) {
+        auto n = backup(100);
+        n.us.preempt = false;
+        n.hear(kind, 0);
+        n.now += 1500ms;
+        n.hear(Node::signed_, 50);
+        EXPECT_EQ(n.state.counts_from, n.now) << "whoever leads now is heard";
+    }
 }
 
 TEST(Rule15, AnOldGoIsWorthNothing) {

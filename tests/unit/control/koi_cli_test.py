@@ -307,6 +307,90 @@ class Drill(KoiTest):
         self.refuses(self.LEADS, [{**self.STANDBY, "demotion": 240}], "10.0.0.2 stands by but is demoted by 240")
         self.refuses(self.LEADS, [{**self.STANDBY, "other_configuration": True}], "another configuration")
 
+    def test_a_node_that_would_not_come_back_by_itself_refuses_and_proposes_the_switch_one_way(self):
+        self.refuses({**self.LEADS, "preempt": False}, [self.STANDBY], "has preempt: false on this node")
+        self.refuses({**self.LEADS, "preempt": False}, [self.STANDBY], "koi step-down 51 here")
+
+    def starts(self, there, back=None, env={}, **more):
+        """koid with a fit standby, whose role is `there` once it was told to step down, and `back` after step-up."""
+        roles = {"now": {**self.LEADS, "preempt": True}}
+        self.stepped_down = threading.Event()
+
+        def status(handler):
+            content = json.dumps({"roles": [roles["now"]], "peers": [self.STANDBY], "vips": []}).encode()
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(len(content)))
+            handler.end_headers()
+            handler.wfile.write(content)
+
+        def step(role, told):
+            def answer(handler):
+                roles["now"] = {**roles["now"], **role}
+                handler.send_response(200)
+                handler.send_header("Content-Length", "2")
+                handler.end_headers()
+                handler.wfile.write(b"{}")
+                told.set()
+            return answer
+
+        self.koid.answers[("GET", "/v1/status")] = status
+        self.koid.answers[("POST", "/v1/step-down")] = step(there, self.stepped_down)
+        self.koid.answers[("POST", "/v1/step-up")] = step(back or self.LEADS, threading.Event())
+        more = {"stdout": subprocess.PIPE, **more}
+        return subprocess.Popen([KOI, "drill", "51"], stderr=subprocess.PIPE, text=True,
+                                env={"KOI_SOCKET": self.socket, **env}, **more)
+
+    def ends(self, drill, code, err):
+        told = drill.communicate(timeout=60)
+        self.assertEqual(drill.returncode, code, told)
+        self.assertIn(err, told[1])
+        return told[0]
+
+    def steps(self):
+        return [path for method, path, _ in self.koid.asked if method == "POST"]
+
+    def test_there_and_back(self):
+        out = self.ends(self.starts({"role": "backup", "master": "10.0.0.2"}), FINE, "")
+        self.assertIn("there  the standby leads after", out)
+        self.assertIn("back   this node leads after", out)
+        self.assertEqual(self.steps(), ["/v1/step-down", "/v1/step-up"])
+
+    def test_where_nobody_took_over_it_says_so_and_steps_up(self):
+        out = self.ends(self.starts({"role": "backup", "master": None}), FAILED, "nobody took over")
+        self.assertNotIn("the standby leads", out)
+        self.assertEqual(self.steps(), ["/v1/step-down", "/v1/step-up"])
+
+    def test_however_it_is_ended_the_node_takes_part_again_and_that_is_said(self):
+        for how in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+            with self.subTest(how.name):
+                self.koid.asked.clear()
+                drill = self.starts({"role": "master"})  # still: the leg waits
+                self.assertTrue(self.stepped_down.wait(20))
+                drill.send_signal(how)
+                self.ends(drill, FAILED, "koi: interrupted; this node takes part in the election again\n")
+                self.assertEqual(self.steps(), ["/v1/step-down", "/v1/step-up"])
+
+    def test_ended_before_the_switch_it_switches_nothing(self):
+        drill = self.starts({"role": "backup", "master": "10.0.0.2"})
+        drill.stdout.readline()
+        drill.send_signal(signal.SIGINT)
+        self.ends(drill, FAILED, "koi: interrupted\n")
+        self.assertEqual(self.steps(), [])
+
+    def test_a_drill_that_shall_outlive_its_terminal_does(self):
+        drill = self.starts({"role": "backup", "master": "10.0.0.2"},
+                            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+        self.assertTrue(self.stepped_down.wait(20))
+        drill.send_signal(signal.SIGHUP)
+        self.ends(drill, FINE, "")
+
+    def test_a_node_that_cannot_be_told_to_step_up_is_said_with_the_remedy(self):
+        drill = self.starts({"role": "master"})
+        self.assertTrue(self.stepped_down.wait(20))
+        self.answer("POST", "/v1/step-up", 500, {"error": "no"})
+        drill.send_signal(signal.SIGINT)
+        self.ends(drill, FAILED, "could not be told to take part again (koid refused to step-up): koi step-up 51\n")
+
     def test_where_another_node_leads_it_refuses(self):
         self.refuses({**self.LEADS, "role": "backup", "master": "10.0.0.9"}, [self.STANDBY],
                      "the drill belongs to the node that leads, 10.0.0.9")

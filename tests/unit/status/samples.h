@@ -109,6 +109,7 @@ inline Status well() {
     s.standby = "cold, because the table has 7 entries (warm above 500)";
     s.datapath = "ip_vs";
     s.speaker_known = true;
+    s.preempt = {{*Vhid::of(51), true}};
     s.speaker.vhids = {vhid(51, carp::Role::master, "no advert from 10.0.0.2 for 3.08 s")};
     s.speaker.peers = {
         {*Vhid::of(51), ip("10.0.0.2"), 0, 1'390'625us, ago(400ms), carp::Condition{7, 3, 4}, false, {}, true, true}};
