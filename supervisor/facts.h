@@ -23,9 +23,8 @@ struct Facts {
     std::map<Vhid, link::RoleTold> roles;
     bool roles_known = false;
     std::optional<link::Report> speaker;
-    std::map<Vhid, std::uint64_t> wrong_digests;  // as last reported, to see that they grow
-    std::map<Vhid, Instant> wrong_digest_seen;    // when they last grew
-    std::map<Vhid, Instant> demoted_since;        // those that report a demotion
+    std::map<Vhid, Instant> demoted_since;  // those that report a demotion
+    std::map<Vhid, Instant> standby_heard;  // those for which somebody stood by: when he last said so
 
     // From the scout.
     std::map<std::string, discovery::Pool> pools;

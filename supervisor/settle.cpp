@@ -148,9 +148,14 @@ bool Worker::refresh_troubles() {
     const auto lasts = [](const auto& list, const status::Trouble& one) {
         return std::ranges::any_of(list, [&](const auto& t) { return t.what == one.what && t.about == one.about; });
     };
+    const auto as_bad = [](const auto& list, const status::Trouble& one) {
+        return std::ranges::any_of(list, [&](const auto& t) {
+            return t.what == one.what && t.about == one.about && t.warning == one.warning;
+        });
+    };
     const auto before = std::exchange(troubles_, std::move(next));
     for (const auto& trouble : troubles_)
-        if (!lasts(before, trouble))
+        if (!as_bad(before, trouble))
             happened(trouble.warning ? 4 : 3, "trouble", trouble.sentence,
                      {{"trouble", trouble.what}, {"about", trouble.about}});
     for (const auto& trouble : before)

@@ -15,6 +15,8 @@ using Troubles = std::vector<Trouble>;
 
 std::string number(Vhid vhid) { return std::to_string(vhid.value()); }
 
+constexpr Duration memory_of_refused_packet = 1min;
+
 std::string seconds(Duration d) {
     if (d < 2min) return std::to_string(d / 1s) + " s";
     if (d < 2h) return std::to_string(d / 1min) + " min";
@@ -74,6 +76,13 @@ void of_pools(const config::Config& config, const Facts& facts, const Desired& d
     (void)now;
 }
 
+// The trouble that a refused packet is, by its reason and not by its source: somebody may make up any number of
+// those, and each would come and go.
+std::pair<std::string, std::string> named(Vhid vhid, carp::Refusal why) {
+    if (why == carp::Refusal::wrong_digest) return {"peer_key", number(vhid)};
+    return {"trailer", number(vhid) + " " + std::string(to_string(why))};
+}
+
 void of_vhid(const link::VhidReport& vhid, const Facts& facts, Instant now, Troubles& out) {
     const std::string name = "vhid " + number(vhid.vhid);
     if (vhid.role == carp::Role::init)
@@ -92,16 +101,26 @@ void of_vhid(const link::VhidReport& vhid, const Facts& facts, Instant now, Trou
                        name + " leads but does not take its addresses, because its virtual servers are not in place",
                        false,
                        {}});
-    const auto seen = facts.wrong_digest_seen.find(vhid.vhid);
-    if (seen != facts.wrong_digest_seen.end() && now - seen->second < 1min)
-        out.push_back(
-            {"peer_key",
-             number(vhid.vhid),
-             "somebody on " + vhid.interface + " speaks for " + name +
-                 " with another password or another list of vips, so there may be two masters; make key_file and "
-                 "addresses the same on all nodes",
-             false,
-             {}});
+    if (vhid.stepped_down && vhid.role == carp::Role::backup) {
+        const bool dark = !vhid.master && now - vhid.since > 2s;  // a successor takes a moment
+        out.push_back({"stepped_down",
+                       number(vhid.vhid),
+                       name +
+                           (dark ? " is stepped down here and nobody leads it, so nobody serves; run: koi step-up "
+                                 : " is stepped down here and takes no part until: koi step-up ") +
+                           number(vhid.vhid),
+                       !dark,
+                       {}});
+    }
+    for (const auto& refusal : vhid.refusals) {
+        if (now - refusal.at >= memory_of_refused_packet) continue;
+        auto [what, about] = named(vhid.vhid, refusal.why);
+        out.push_back({std::move(what),
+                       std::move(about),
+                       refusal.sentence + "; if that is a node of ours, there may be two masters",
+                       false,
+                       {}});
+    }
     // A newcomer's, for the moment until it has heard of its pools, is no trouble.
     const auto demoted = facts.demoted_since.find(vhid.vhid);
     if (vhid.demotion.value() > 0 && demoted != facts.demoted_since.end() && now - demoted->second >= 2s)
@@ -112,6 +131,24 @@ void of_vhid(const link::VhidReport& vhid, const Facts& facts, Instant now, Trou
                            "recent one in koi events",
                        true,
                        {}});
+}
+
+// Only where nodes sign do they say that they stand by. One that only prefers to may have peers that never do.
+void of_standby(const link::VhidReport& vhid, const carp::Auth& auth, const Facts& facts, Instant now,
+                Troubles& out) {
+    constexpr Duration patience = 10s;  // it is said once a second
+    if (vhid.role != carp::Role::master || now - vhid.since <= patience) return;
+    const auto heard = facts.standby_heard.find(vhid.vhid);
+    const bool ever = heard != facts.standby_heard.end();
+    const bool expected = auth.mode == carp::Auth::Mode::require || (auth.mode == carp::Auth::Mode::prefer && ever);
+    if (!expected || (ever && now - heard->second <= patience)) return;
+    out.push_back({"standby",
+                   number(vhid.vhid),
+                   "nobody stands by for vhid " + number(vhid.vhid) +
+                       ": if this node fails nobody takes over; see koi status on the peer: whether it runs, is "
+                       "stepped down, and hears this node",
+                   true,
+                   {}});
 }
 
 void of_peer(const link::PeerReport& peer, const Facts& facts, Troubles& out) {
@@ -140,15 +177,42 @@ void of_peer(const link::PeerReport& peer, const Facts& facts, Troubles& out) {
                        {}});
 }
 
+// A peer that leads as well because the two of us do not believe each other is healthy, and may be the better one.
+std::string what_of_stranger(const link::Report& speaker, const IpAddress& vip, Instant now) {
+    for (const auto& vhid : speaker.vhids) {
+        const bool has_it =
+            std::ranges::any_of(vhid.vips, [&](const auto& v) { return v.held.prefix.address == vip; });
+        if (!has_it) continue;
+        for (const auto& refusal : vhid.refusals) {
+            if (now - refusal.at >= memory_of_refused_packet) continue;
+            const auto [what, about] = named(vhid.vhid, refusal.why);
+            return "it may be a peer that is not believed here: see the trouble " + what + " " + about +
+                   " before anything is taken off it";
+        }
+    }
+    return "find that machine and take the address off it";
+}
+
 void of_speaker(const config::Config& config, const Facts& facts, Instant now, Troubles& out) {
     if (!facts.speaker) return;
-    for (const auto& vhid : facts.speaker->vhids) of_vhid(vhid, facts, now, out);
+    for (const auto& vhid : facts.speaker->vhids) {
+        of_vhid(vhid, facts, now, out);
+        const auto group = std::ranges::find(config.vips, vhid.vhid, [](const auto& g) { return g.carp.vhid; });
+        if (group != config.vips.end()) of_standby(vhid, group->carp.auth, facts, now, out);
+    }
     if (!facts.speaker->lease_missing.empty())
         out.push_back({"lease",
                        "",
                        "leases are not enforced by the packet filter: " + facts.speaker->lease_missing +
                            "; if every process of Koi here dies at once, its vips end with the lifetime of their "
                            "addresses, in whole seconds",
+                       true,
+                       {}});
+    if (!facts.speaker->memory_missing.empty())
+        out.push_back({"memory",
+                       "",
+                       "what this node must remember cannot be kept: " + facts.speaker->memory_missing +
+                           "; replays are still refused, but not across a restart of this node",
                        true,
                        {}});
     std::map<IpAddress, std::vector<vip::Mac>> strangers;  // somebody may make up any number of them
@@ -160,7 +224,7 @@ void of_speaker(const config::Config& config, const Facts& facts, Instant now, T
                        address.text(),
                        address.text() + " is answered for by " + vip::text(macs.front()) +
                            (macs.size() > 1 ? " and " + std::to_string(macs.size() - 1) + " more" : "") +
-                           " as well, which is not this node; find that machine and take the address off it",
+                           " as well, which is not this node; " + what_of_stranger(*facts.speaker, address, now),
                        false,
                        {}});
     for (const auto& peer : facts.speaker->peers) {

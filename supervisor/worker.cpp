@@ -186,15 +186,21 @@ void Worker::take(const link::Report& report) {
     if (!facts_.roles_known) dirty();
     facts_.roles_known = true;
     for (const auto& vhid : report.vhids) {
-        const auto count = vhid.counters.refused[static_cast<std::size_t>(carp::Refusal::wrong_digest)];
-        auto& before = facts_.wrong_digests[vhid.vhid];
-        if (count > before) facts_.wrong_digest_seen[vhid.vhid] = loop_.now();
-        before = count;
         if (vhid.demotion.value() > 0)
             facts_.demoted_since.try_emplace(vhid.vhid, loop_.now());
         else
             facts_.demoted_since.erase(vhid.vhid);
     }
+    for (const auto& peer : report.peers) {
+        if (!peer.standby) continue;
+        auto& heard = facts_.standby_heard[peer.vhid];
+        heard = std::max(heard, peer.last_heard);
+    }
+    const auto is_gone = [&](const auto& of_vhid) {
+        return std::ranges::find(report.vhids, of_vhid.first, &link::VhidReport::vhid) == report.vhids.end();
+    };
+    std::erase_if(facts_.demoted_since, is_gone);
+    std::erase_if(facts_.standby_heard, is_gone);
     facts_.speaker = report;
     report_new_ = true;
 }

@@ -9,7 +9,7 @@ namespace koi::link {
 
 namespace {
 
-constexpr std::uint8_t format = 3;
+constexpr std::uint8_t format = 4;
 
 constexpr std::size_t longest_name = 255;      // a node
 constexpr std::size_t longest_interface = 15;  // IFNAMSIZ - 1
@@ -63,10 +63,11 @@ void fields(auto&, like<Left> auto&) {}
 
 void fields(auto& io, like<RoleTold> auto& r) { io(r.vhid, r.role, r.since, r.because, r.prepares); }
 void fields(auto& io, like<VipReport> auto& v) { io(v.held, v.desired, v.present, v.since); }
+void fields(auto& io, like<RefusalReport> auto& r) { io(r.why, r.source, r.at, r.sentence); }
 void fields(auto& io, like<VhidReport> auto& v) {
     io(v.vhid, v.interface, v.link_works, v.role, v.since, v.because, v.demotion, v.stepped_down, v.own_address,
        v.master, v.master_demotion, v.master_beat, v.last_heard, v.leased_until, v.counters, v.unplanned_takeovers,
-       v.last_silence, v.vips);
+       v.last_silence, v.vips, v.refusals);
     io.expect(v.interface.size() <= longest_interface);
 }
 void fields(auto& io, like<StrangerReport> auto& s) {
@@ -75,10 +76,11 @@ void fields(auto& io, like<StrangerReport> auto& s) {
     io(s.last_seen);
 }
 void fields(auto& io, like<PeerReport> auto& p) {
-    io(p.vhid, p.address, p.demotion, p.beat, p.last_heard, p.condition, p.other_vips, p.doubt, p.standby);
+    io(p.vhid, p.address, p.demotion, p.beat, p.last_heard, p.condition, p.other_vips, p.doubt, p.standby,
+       p.presence);
 }
 void fields(auto& io, like<Report> auto& r) {
-    io(r.vhids, r.strangers, r.peers, r.worker_restarts, r.worst_slip, r.lease_missing);
+    io(r.vhids, r.strangers, r.peers, r.worker_restarts, r.worst_slip, r.leases, r.lease_missing, r.memory_missing);
 }
 void fields(auto& io, like<Happened> auto& h) {
     io(h.level, h.event, h.sentence, h.fields);

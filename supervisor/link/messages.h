@@ -104,6 +104,14 @@ struct VipReport {
     Instant since{};
     friend bool operator==(const VipReport&, const VipReport&) = default;
 };
+// The last packet refused for a reason for which a misconfigured peer of ours would be refused, too.
+struct RefusalReport {
+    carp::Refusal why{};
+    IpAddress source;
+    Instant at{};
+    std::string sentence;  // what is wrong and what to do
+    friend bool operator==(const RefusalReport&, const RefusalReport&) = default;
+};
 struct VhidReport {
     Vhid vhid = *Vhid::of(1);
     std::string interface;
@@ -123,6 +131,7 @@ struct VhidReport {
     std::uint64_t unplanned_takeovers = 0;  // because a master fell silent
     Duration last_silence{};                // from its last advert until our addresses answered
     std::vector<VipReport> vips;
+    std::vector<RefusalReport> refusals;  // one of a reason at most
     friend bool operator==(const VhidReport&, const VhidReport&) = default;
 };
 struct StrangerReport {
@@ -141,16 +150,19 @@ struct PeerReport {
     std::optional<carp::Condition> condition{};
     bool other_vips = false;               // ours, but with another password or list of vips
     std::optional<carp::Refusal> doubt{};  // heard as plain CARP although it carries a trailer
-    bool standby = false;                  // no advert was heard, but that it stands by while we lead
+    bool standby = false;                  // it stands by while we lead
+    bool presence = false;                 // last_heard tells when it last said so, not when it last said an advert
     friend bool operator==(const PeerReport&, const PeerReport&) = default;
 };
 struct Report {
     std::vector<VhidReport> vhids;
     std::vector<StrangerReport> strangers;  // who answers for a vip besides us
-    std::vector<PeerReport> peers;          // everybody whose good adverts were heard
+    std::vector<PeerReport> peers;          // everybody who was heard and believed
     std::uint64_t worker_restarts = 0;
-    Duration worst_slip{};      // how late an advert's timer ran at worst in the last minute
-    std::string lease_missing;  // why the packet filter cannot enforce leases; empty: it can, or none is wanted
+    Duration worst_slip{};       // how late an advert's timer ran at worst in the last minute
+    bool leases = false;         // any vhid wants its vips leased
+    std::string lease_missing;   // why the packet filter cannot enforce leases; empty: it can, or none is wanted
+    std::string memory_missing;  // why what must outlive a restart cannot be kept on disk; empty: it can
     friend bool operator==(const Report&, const Report&) = default;
 };
 // Something happened in the speaker that belongs into `koi events`; it has been logged already.

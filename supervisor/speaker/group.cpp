@@ -77,6 +77,7 @@ void Group::hear(const carp::Advert& advert, const carp::Packet& packet) {
         return;
     }
     auto& known = advert.presence ? standbys_ : peers_;
+    (advert.presence ? peers_ : standbys_).erase(source);
     if (known.size() < most_peers || known.contains(source))
         known[source] = {advert, loop_.now(), heard.trailer, heard.doubt, heard.other_vips};
     if (heard.news != carp::Replay::News::nothing && on_news) on_news(heard.news, source, *heard.trailer);

@@ -64,8 +64,9 @@ public:
         std::optional<carp::Refusal> doubt;
         bool other_vips = false;
     };
+    // By their last word: an advert, or that they stand by for us. Nobody is in both.
     const std::map<IpAddress, Peer>& peers() const { return peers_; }
-    const std::map<IpAddress, Peer>& standbys() const { return standbys_; }  // who stands by while we lead
+    const std::map<IpAddress, Peer>& standbys() const { return standbys_; }
     Duration take_worst_slip() { return std::exchange(worst_slip_, Duration{}); }
     std::function<void(carp::Refusal, const IpAddress& source)> on_refusal;
     std::function<void(carp::Replay::News, const IpAddress& source, const carp::Trailer&)> on_news;

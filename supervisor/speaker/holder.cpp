@@ -99,6 +99,16 @@ void Holder::let_go(Vhid vhid) {
 
 // ---- The lease ----
 
+void Holder::want_leases(bool wanted) {
+    if (leases_ == wanted) return;
+    leases_ = wanted;
+    lease_retry_ = {};
+    if (wanted) return try_lease_again();
+    lease_.reset();
+    lease_missing_.clear();
+    (void)vip::KernelLease::remove();
+}
+
 std::set<vip::Held> Holder::held_by(Vhid vhid) const {
     std::set<vip::Held> held;
     if (const auto wants = wants_.find(vhid); wants != wants_.end())
@@ -140,6 +150,7 @@ void Holder::set_term(Vhid vhid, const Term& term) {
 
 bool Holder::open_lease() {
     if (lease_) return true;
+    if (!leases_.value_or(false)) return false;
     if (loop_.now() < lease_retry_) return false;
     auto opened = vip::KernelLease::open();
     if (opened) {

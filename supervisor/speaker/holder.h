@@ -36,6 +36,12 @@ public:
     // directory: where the record of held addresses is kept.
     Holder(Loop&, vip::KernelAddresses&, std::string directory, Tell);
 
+    // Whether any vhid wants its addresses leased. Then the packet filter is made ready before anything is held, so
+    // that a standby knows, too, whether it can; if not, nothing of an earlier lease may be left that silences an
+    // address. The first call comes before adopt().
+    void want_leases(bool);
+    void try_lease_again() { (void)open_lease(); }  // where it could not be had; once a minute whoever asks
+
     // Adopts what an earlier speaker of this host left: `kept` is wanted from now on and announced again, the rest of
     // the record and whatever else carries Koi's mark is taken off.
     void adopt(const std::map<Vhid, std::set<vip::Held>>& kept);
@@ -116,6 +122,7 @@ private:
     std::optional<vip::KernelLease> lease_;
     std::string lease_missing_;
     Instant lease_retry_{};
+    std::optional<bool> leases_;            // wanted
     std::map<vip::Held, Instant> present_;  // since when
     std::set<vip::Held> recorded_;
     std::optional<std::set<vip::Held>> written_;

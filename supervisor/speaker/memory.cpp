@@ -141,7 +141,9 @@ public:
     }
     std::string trouble() const {
         const std::lock_guard hold(mutex_);
-        return trouble_;
+        std::string all;
+        for (const auto& [path, story] : troubles_) all += (all.empty() ? "" : "; ") + story;
+        return all;
     }
 
 private:
@@ -156,7 +158,10 @@ private:
             const auto written = write_whole(next.key(), next.mapped(), 0600);
             hold.lock();
             busy_ = false;
-            trouble_ = written ? "" : written.error().story;
+            if (written)
+                troubles_.erase(next.key());
+            else
+                troubles_[next.key()] = written.error().story;
             changed_.notify_all();
         }
     }
@@ -164,7 +169,7 @@ private:
     mutable std::mutex mutex_;
     std::condition_variable changed_;
     std::map<std::string, std::string> waiting_;
-    std::string trouble_;
+    std::map<std::string, std::string> troubles_;  // by path
     bool busy_ = false, ended_ = false;
 };
 
@@ -172,20 +177,21 @@ private:
 
 namespace {
 
-// What a file holds, or nothing if there is none. One that makes no sense is moved out of the way and named.
+// What a file holds, or nothing if there is none. One that makes no sense is moved out of the way and named, and with
+// it what is lost.
 template <class Read>
-auto recall(const std::string& path, Read read, const Memory::Problem& tell) -> decltype(read("")) {
+auto recall(const std::string& path, Read read, const std::string& lost, const Memory::Problem& tell)
+    -> decltype(read("")) {
     const auto text = read_whole(path, 1u << 20);
     if (!text) {
-        if (text.error().code != ENOENT) tell(text.error().story + "; going on without it");
+        if (text.error().code != ENOENT) tell(text.error().story + "; " + lost);
         return std::nullopt;
     }
     auto value = read(*text);
     if (value) return value;
     const std::string aside = path + ".damaged";
     const bool moved = ::rename(path.c_str(), aside.c_str()) == 0;
-    tell(path + " makes no sense" + (moved ? " and is kept as " + aside : "") +
-         "; this node begins anew, its peers will see a new sender");
+    tell(path + " makes no sense" + (moved ? " and is kept as " + aside : "") + "; " + lost);
     return std::nullopt;
 }
 
@@ -193,9 +199,13 @@ auto recall(const std::string& path, Read read, const Memory::Problem& tell) -> 
 
 Memory Memory::open(const std::string& directory, std::uint64_t random, const Problem& tell) {
     Memory memory(directory, std::make_shared<Writer>());
-    const auto kept = recall(directory + "/counter", read_counter, tell);
+    const auto kept =
+        recall(directory + "/counter", read_counter, "this node begins anew, its peers will see a new sender", tell);
     memory.counter_ = kept ? *kept : carp::Counter::Kept{random | 1, 0, 0};
-    if (auto heard = recall(directory + "/heard", read_heard, tell)) memory.heard_ = std::move(*heard);
+    auto heard = recall(
+        directory + "/heard", read_heard,
+        "what was heard before this start is forgotten, and a recording of it is known only by its clock", tell);
+    if (heard) memory.heard_ = std::move(*heard);
     memory.writer_->start();
     return memory;
 }

@@ -6,8 +6,8 @@
 //   heard     for each vhid the last counter of each sender (carp/replay.h)
 //
 // Text, written whole. Nothing waits for the disk: a thread writes, always the newest content. A file that makes no
-// sense is set aside as FILE.damaged and named; the node then is a new one to its peers, which costs nothing but that
-// they forget what it had heard.
+// sense is set aside as FILE.damaged and named. Without `counter` the node is a new one to its peers; without `heard`
+// it tells the recordings of before this start by their clock alone.
 #pragma once
 
 #include <functional>
@@ -43,7 +43,7 @@ public:
 
     void keep(const carp::Counter::Kept&);
     void keep(const HeardLines&);  // what heard() says from now on, too
-    std::string trouble() const;   // why the last writing failed; empty: it did not
+    std::string trouble() const;   // of each file: why its last writing failed; empty: none did
     void finish(Duration most);    // waits until all is written, but no longer than that
 
 private:

@@ -4,15 +4,13 @@
 
 namespace koi::speaker {
 
-namespace {
-
 std::string sentence_for(const Refused& r) {
     const std::string who = r.source.text(), group = r.vhid ? "vhid " + std::to_string(*r.vhid) : "a vhid";
     switch (r.why) {
         case carp::Refusal::wrong_digest:
             return who + " speaks for " + group +
-                   " with another password or another list of vips; make carp.key and "
-                   "`addresses` the same on all nodes";
+                   " with another password or another list of vips; make key_file and addresses "
+                   "the same on all nodes";
         case carp::Refusal::vrrp:
             // Some VRRP routers (keepalived 2.2.7) fall silent while they hear CARP with their id.
             return who + " speaks VRRP on " + r.interface + " with id " + (r.vhid ? std::to_string(*r.vhid) : "?") +
@@ -31,6 +29,10 @@ std::string sentence_for(const Refused& r) {
             return who + " speaks for " + group +
                    " without our trailer, and one is required of it; give it a Koi with auth_keys, name it in "
                    "legacy_peers, or find out who it is";
+        case carp::Refusal::bad_trailer:
+            return who + " speaks for " + group +
+                   " with a trailer that makes no sense here; run the same version of Koi on all nodes, or find out "
+                   "who it is";
         case carp::Refusal::unknown_key:
             return who + " signs for " + group +
                    " with a key id we have no key for; put that key into auth_keys here before it signs there";
@@ -52,13 +54,27 @@ std::string sentence_for(const Refused& r) {
         case carp::Refusal::table_full:
             return who + " is one sender too many for " + group + "; more than " +
                    std::to_string(carp::Replay::most_senders) + " are not remembered";
-        case carp::Refusal::bad_trailer:
         case carp::Refusal::too_short:
         case carp::Refusal::wrong_version:
         case carp::Refusal::wrong_checksum: break;
     }
     return "a packet from " + who + " on " + r.interface + " is no advert: " + std::string(to_string(r.why));
 }
+
+bool splits(carp::Refusal why) {
+    switch (why) {
+        case carp::Refusal::wrong_digest:
+        case carp::Refusal::no_trailer:
+        case carp::Refusal::bad_trailer:
+        case carp::Refusal::unknown_key:
+        case carp::Refusal::wrong_tag:
+        case carp::Refusal::stale_clock:
+        case carp::Refusal::cloned: return true;
+        default: return false;
+    }
+}
+
+namespace {
 
 bool is_no_fault(const Refused& r) {
     return r.why == carp::Refusal::unknown_vhid || (r.why == carp::Refusal::vrrp && !r.ours);
@@ -78,6 +94,21 @@ std::optional<RefusalLines::Line> RefusalLines::say(const Refused& r, Instant no
         line.sentence += " (" + std::to_string(limit.suppressed()) + " more like it were not logged)";
     if (r.vhid) line.fields.emplace_back("vhid", std::to_string(*r.vhid));
     return line;
+}
+
+void LastRefusals::note(Vhid vhid, carp::Refusal why, const IpAddress& source, Instant now) {
+    if (splits(why)) last_[vhid][why] = {source, now};
+}
+
+std::vector<link::RefusalReport> LastRefusals::of(Vhid vhid, const std::string& interface) const {
+    std::vector<link::RefusalReport> out;
+    const auto found = last_.find(vhid);
+    if (found == last_.end()) return out;
+    for (const auto& [why, last] : found->second) {
+        const Refused as_heard{why, last.source, interface, vhid.value(), true};
+        out.push_back({why, last.source, last.at, sentence_for(as_heard)});
+    }
+    return out;
 }
 
 }  // namespace koi::speaker

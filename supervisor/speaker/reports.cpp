@@ -8,10 +8,11 @@ namespace {
 
 constexpr Duration standby_memory = 3s;
 
-link::PeerReport report_of(Vhid vhid, const IpAddress& address, const Group::Peer& peer, bool standby) {
+link::PeerReport report_of(Vhid vhid, const IpAddress& address, const Group::Peer& peer, bool presence,
+                           bool standby) {
     const auto claim = carp::claim_of(peer.advert);
     link::PeerReport out{vhid, address,         claim.demotion, claim.beat, peer.last_heard,
-                         {},   peer.other_vips, peer.doubt,     standby};
+                         {},   peer.other_vips, peer.doubt,     standby,    presence};
     if (const auto& t = peer.trailer) out.condition = {t->configuration, t->healthy, t->backends};
     return out;
 }
@@ -46,10 +47,10 @@ link::VhidReport report_of(const Group& g, std::vector<link::VipReport> vips) {
 
 std::vector<link::PeerReport> reports_of_peers(const Group& g, Instant now) {
     std::vector<link::PeerReport> out;
-    for (const auto& [address, peer] : g.peers()) out.push_back(report_of(g.vhid(), address, peer, false));
+    for (const auto& [address, peer] : g.peers()) out.push_back(report_of(g.vhid(), address, peer, false, false));
     if (g.role() != carp::Role::master) return out;
     for (const auto& [address, peer] : g.standbys())
-        if (now - peer.last_heard < standby_memory) out.push_back(report_of(g.vhid(), address, peer, true));
+        out.push_back(report_of(g.vhid(), address, peer, true, now - peer.last_heard < standby_memory));
     return out;
 }
 

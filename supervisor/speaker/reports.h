@@ -10,9 +10,9 @@
 
 namespace koi::speaker {
 
-// Without the takeovers, which outlive a group.
+// Without the takeovers and refusals, which the speaker keeps.
 link::VhidReport report_of(const Group&, std::vector<link::VipReport>);
-// Everybody heard as master; while we lead, also who said within the last 3 s that he stands by.
+// Everybody heard as master; while we lead, also who ever said that he stands by. He does if he said so within 3 s.
 std::vector<link::PeerReport> reports_of_peers(const Group&, Instant now);
 
 }  // namespace koi::speaker

@@ -30,6 +30,11 @@ std::uint64_t random_number() {
 
 std::string milliseconds(Duration d) { return std::to_string((d + 500us) / 1ms) + " ms"; }
 
+bool leases(const link::Settings& settings) {
+    return std::ranges::any_of(settings.vhids,
+                               [](const auto& v) { return v.carp.lease.kind != carp::Lease::Kind::off; });
+}
+
 // How long the vips may answer and stay after the last advert. The kernel counts lifetimes in whole seconds. Where
 // the packet filter ends the lease on time the address only has to go some time after it. Where it does not, the
 // lifetime is the lease: rounded down, so that it ends in time, unless that would not outlast the next advert.
@@ -63,7 +68,8 @@ Speaker::Speaker(Loop& loop, vip::KernelAddresses kernel, Notes notes, Memory me
                .gone = [this](const auto& because) { worker_gone(because); },
                .hopeless = [this](int code) { loop_.stop(code); }}) {}
 
-void Speaker::start() {
+void Speaker::start(std::vector<std::string> problems) {
+    problems_ = std::move(problems);
     kernel_watch_ =
         loop_.on_io(kernel_.event_fd(), EPOLLIN, Priority::address, "kernel", [this](auto) { kernel_events(); });
     for (const int signal : {SIGTERM, SIGINT})
@@ -217,9 +223,11 @@ void Speaker::apply(const link::Settings& settings) {
         keep_heard();
         notes_.forget(it->first);
         tables_.erase(it->first);
+        last_refusals_.forget(it->first);
         it = groups_.erase(it);
     }
 
+    holder_.want_leases(leases(settings));
     if (!settled_once_) {
         std::map<Vhid, std::set<vip::Held>> kept;
         for (const auto& one : settings.vhids)
@@ -253,6 +261,8 @@ void Speaker::apply(const link::Settings& settings) {
 }
 
 void Speaker::brief_worker() {
+    for (const auto& problem : std::exchange(problems_, {}))
+        worker_.send(link::Happened{static_cast<int>(log::Level::warning), "memory", problem, {}});
     for (const auto& [vhid, g] : groups_) worker_.send(told(*g));
     if (settled_once_) report();
     if (stopping_ && is_free()) worker_.send(link::Leave{});
@@ -345,6 +355,7 @@ void Speaker::refused(const std::string& interface, carp::Refusal why, const IpA
         for (auto& [number, g] : groups_)
             if (g->settings().carp.interface == interface) g->refuse(why);
 
+    if (owner) last_refusals_.note(owner->vhid(), why, source, loop_.now());
     if (why == carp::Refusal::cloned) become_another();
     if (const auto line = refusal_lines_.say({why, source, interface, vhid, ours}, loop_.now()))
         tell(line->level, "advert_refused", line->sentence, line->fields);
@@ -461,6 +472,7 @@ void Speaker::beat() {
         slip_since_ = loop_.now();
     }
     settle_demotion();
+    holder_.try_lease_again();
     remember();
     report();
 }
@@ -527,12 +539,15 @@ void Speaker::report() {
     all.worst_slip = std::max(worst_slip_, last_minute_slip_);
     all.strangers = holder_.strangers();
     all.lease_missing = holder_.lease_missing();
+    all.leases = leases(settings_);
+    all.memory_missing = memory_trouble_;
     for (const auto& [vhid, g] : groups_) {
         auto one = report_of(*g, holder_.report(vhid, held_of(g->settings())));
         if (const auto taken = takeovers_.find(vhid); taken != takeovers_.end()) {
             one.unplanned_takeovers = taken->second.unplanned;
             one.last_silence = taken->second.last_silence;
         }
+        one.refusals = last_refusals_.of(vhid, g->settings().carp.interface);
         all.vhids.push_back(std::move(one));
         std::ranges::move(reports_of_peers(*g, loop_.now()), std::back_inserter(all.peers));
     }
@@ -598,10 +613,13 @@ int run(const Setup& setup) {
     std::string problem;
     auto notes = Notes::open(setup.runtime_directory, problem);
     if (!problem.empty()) log::note(log::Level::warning, "start", problem);
-    auto memory = Memory::open(setup.state_directory, random_number(),
-                               [](const auto& sentence) { log::note(log::Level::warning, "memory", sentence); });
+    std::vector<std::string> problems;
+    auto memory = Memory::open(setup.state_directory, random_number(), [&](const auto& sentence) {
+        log::note(log::Level::warning, "memory", sentence);
+        problems.push_back(sentence);
+    });
     Speaker speaker(*loop, std::move(*kernel), std::move(notes), std::move(memory), setup);
-    speaker.start();
+    speaker.start(std::move(problems));
     const int code = loop->run();
     speaker.finish();
     return code;

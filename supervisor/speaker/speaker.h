@@ -16,6 +16,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "supervisor/base/log.h"
 #include "supervisor/base/loop.h"
@@ -42,7 +43,8 @@ int run(const Setup&);
 class Speaker {
 public:
     Speaker(Loop&, vip::KernelAddresses, Notes, Memory, const Setup&);
-    void start();
+    // problems: what the worker shall tell of the time before it.
+    void start(std::vector<std::string> problems);
     void finish();  // after the loop has ended
 
 private:
@@ -115,7 +117,9 @@ private:
     Instant slip_since_{};
     Instant heard_kept_{};
     std::string memory_trouble_;
+    std::vector<std::string> problems_;  // of the memory's opening, until a worker was told
     RefusalLines refusal_lines_;
+    LastRefusals last_refusals_;
     log::RateLimit sender_limit_{20, 60s}, silent_limit_{6, 60s};
     std::map<Vhid, std::string> silent_;  // whose adverts do not leave, and why
     std::string status_;

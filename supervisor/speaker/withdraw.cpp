@@ -27,8 +27,7 @@ Result<std::vector<vip::Held>> withdraw(const std::string& runtime_directory) {
     }
     // The table only says when an address must not answer: without addresses nobody needs it. Where one could not be
     // removed, it stays and keeps that one silent.
-    if (failed.empty())
-        if (auto lease = vip::KernelLease::open()) (void)lease->remove();
+    if (failed.empty()) (void)vip::KernelLease::remove();
     if (!failed.empty()) return Error{"letting go of addresses: " + failed};
     // An unreadable record is no reason to keep an address, and nothing is held any more.
     (void)write_held(runtime_directory, {});

@@ -221,6 +221,8 @@ private:
                 {"last_heard", time(p.last_heard)},
                 {"standby", p.standby},
                 {"authenticated", p.condition.has_value()},
+                {"trailer", trailer_word(p)},
+                {"other_vips", p.other_vips},
                 {"other_configuration", other_configuration(status_.configuration_digest, p)},
                 {"healthy_backends", p.condition ? Json(p.condition->healthy) : Json()},
                 {"backends", p.condition ? Json(p.condition->backends) : Json()}};

@@ -96,8 +96,8 @@ private:
         if (!s_.speaker_known) return;
         counter("koi_worker_restarts_total", "How often the speaker had to start the worker anew.");
         sample({}, s_.speaker.worker_restarts);
-        gauge("koi_lease_enforced", "1 unless the packet filter cannot end leases in time.");
-        sample({}, std::uint64_t{s_.speaker.lease_missing.empty()});
+        gauge("koi_lease_enforced", "1 unless the packet filter cannot end leases in time. None: lease off.");
+        if (s_.speaker.leases) sample({}, s_.speaker.lease_missing.empty());
         gauge("koi_advert_worst_slip_seconds", "How late an advert's timer ran at worst in the last minute.");
         sample({}, s_.speaker.worst_slip);
     }
@@ -162,13 +162,13 @@ private:
             }
         gauge("koi_advert_heard_time_seconds", "When a peer's good advert was last heard, as a Unix time.");
         for (const auto& p : s_.speaker.peers)
-            if (!p.standby) sample({{"vhid", number(p.vhid)}, {"peer", p.address.text()}}, p.last_heard);
+            if (!p.presence) sample({{"vhid", number(p.vhid)}, {"peer", p.address.text()}}, p.last_heard);
         gauge("koi_standby_heard_time_seconds", "When a peer last said that it stands by for us, as a Unix time.");
         for (const auto& p : s_.speaker.peers)
             if (p.standby) sample({{"vhid", number(p.vhid)}, {"peer", p.address.text()}}, p.last_heard);
         gauge("koi_peer_demotion", "How unwell a peer said it is.");
         for (const auto& p : s_.speaker.peers)
-            if (!p.standby) sample({{"vhid", number(p.vhid)}, {"peer", p.address.text()}}, std::uint64_t{p.demotion});
+            sample({{"vhid", number(p.vhid)}, {"peer", p.address.text()}}, std::uint64_t{p.demotion});
     }
 
     void each_vip(auto value) {

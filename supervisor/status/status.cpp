@@ -57,6 +57,11 @@ bool other_configuration(std::uint64_t ours, const link::PeerReport& peer) {
     return ours != 0 && theirs != 0 && ours != theirs;
 }
 
+std::string trailer_word(const link::PeerReport& peer) {
+    if (peer.condition) return "valid";
+    return peer.doubt ? std::string(to_string(*peer.doubt)) : "none";
+}
+
 std::optional<Part> part_of(std::string_view word) {
     static constexpr std::array<std::pair<std::string_view, Part>, 8> words = {{{"all", Part::all},
                                                                                 {"roles", Part::roles},

@@ -96,6 +96,9 @@ struct Status {
 // A peer tells in its trailer that it runs another configuration than this node does.
 bool other_configuration(std::uint64_t ours, const link::PeerReport&);
 
+// What became of a peer's trailer: valid, none, or why it is not believed.
+std::string trailer_word(const link::PeerReport&);
+
 // The parts of `koi show`.
 enum class Part { all, roles, vips, services, pools, sources, troubles, peers };
 std::optional<Part> part_of(std::string_view word);

@@ -122,7 +122,18 @@ private:
         if (v.role == carp::Role::backup && v.master)
             join(out, "follows " + v.master->text() + ", heard " + ago(v.last_heard) + " ago");
         join(out, v.because);
+        if (v.role == carp::Role::master) join(out, standbys(v.vhid));
         return out;
+    }
+
+    // "10.0.0.2 stands by", "10.0.0.2, 10.0.0.3 stand by"
+    std::string standbys(Vhid vhid) const {
+        std::string who;
+        std::size_t n = 0;
+        for (const auto& p : s_.speaker.peers)
+            if (p.vhid == vhid && p.standby) who += (n++ > 0 ? ", " : "") + p.address.text();
+        if (n == 0) return "";
+        return who + (n == 1 ? " stands by" : " stand by");
     }
 
     void vips() {
@@ -196,14 +207,13 @@ private:
         Table table({"", "vhid>", "demotion>", "advert every>", "heard>", "trailer", "backends>", ""});
         for (const auto& p : s_.speaker.peers)
             table.row({p.address.text(), std::to_string(p.vhid.value()), std::to_string(p.demotion),
-                       seconds_text(p.beat), ago(p.last_heard),
-                       p.condition ? "valid"
-                       : p.doubt   ? std::string(to_string(*p.doubt))
-                                   : "none",
+                       seconds_text(p.beat), ago(p.last_heard), trailer_word(p),
                        p.condition
                            ? std::to_string(p.condition->healthy) + "/" + std::to_string(p.condition->backends)
                            : "",
-                       p.standby ? "stands by" : ""});
+                       p.standby    ? "stands by"
+                       : p.presence ? "stood by"
+                                    : ""});
         put(table, "PEERS");
         if (s_.speaker.peers.empty()) page_.line("no peer was heard");
 

@@ -289,6 +289,7 @@ struct KernelLease::Inside {
     std::unique_ptr<mnl_socket, Close> socket;
     std::uint32_t sequence = 1;
 
+    static Result<std::unique_ptr<Inside>> open(const char* deed);
     Outcome commit(const char* deed, const std::function<void(Batch&)>& fill);
     int answer(std::uint32_t first, std::uint32_t last);
 };
@@ -327,8 +328,7 @@ KernelLease::KernelLease(KernelLease&&) noexcept = default;
 KernelLease& KernelLease::operator=(KernelLease&&) noexcept = default;
 KernelLease::~KernelLease() = default;
 
-Result<KernelLease> KernelLease::open() {
-    constexpr const char* deed = "making the nftables table koi";
+Result<std::unique_ptr<KernelLease::Inside>> KernelLease::Inside::open(const char* deed) {
     auto inside = std::make_unique<Inside>();
     inside->socket.reset(mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC));
     if (!inside->socket || mnl_socket_bind(inside->socket.get(), 0, MNL_SOCKET_AUTOPID) < 0)
@@ -336,10 +336,17 @@ Result<KernelLease> KernelLease::open() {
     // A transaction of thousands must fit.
     const int room = 4 << 20;
     (void)::setsockopt(mnl_socket_get_fd(inside->socket.get()), SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
-    KernelLease opened(std::move(inside));
+    return inside;
+}
+
+Result<KernelLease> KernelLease::open() {
+    constexpr const char* deed = "making the nftables table koi";
+    auto inside = Inside::open(deed);
+    if (!inside) return inside.error();
+    KernelLease opened(std::move(*inside));
     auto done = opened.inside_->commit(deed, put_everything);
     if (!done && done.error().code == EEXIST) {  // somebody made tables of this name with other sets
-        if (auto gone = opened.remove(); !gone) return gone.error();
+        if (auto gone = remove(); !gone) return gone.error();
         done = opened.inside_->commit(deed, put_everything);
     }
     if (!done) return done.error();
@@ -377,8 +384,11 @@ Outcome KernelLease::let_go(const std::vector<IpAddress>& addresses) {
 }
 
 Outcome KernelLease::remove() {
+    constexpr const char* deed = "removing the nftables table koi";
+    auto inside = Inside::open(deed);
+    if (!inside) return inside.error();
     // One that is not there cannot be removed: made first, in the same moment.
-    return inside_->commit("removing the nftables table koi", [](Batch& batch) {
+    return (*inside)->commit(deed, [](Batch& batch) {
         for (const std::uint16_t family : {NFPROTO_INET, NFPROTO_ARP}) {
             put_table(batch, family, NFT_MSG_NEWTABLE, NLM_F_CREATE);
             put_table(batch, family, NFT_MSG_DELTABLE, 0);

@@ -38,8 +38,8 @@ public:
     // These answer as if there were no lease.
     Outcome let_go(const std::vector<IpAddress>&);
 
-    // Takes the tables away, whoever made them. Nothing there: done.
-    Outcome remove();
+    // Takes the tables away, whoever made them, and makes none. Nothing there: done.
+    static Outcome remove();
 
 private:
     struct Inside;

@@ -131,11 +131,19 @@ def story_a_drill(lab):
     third.stop()
     lab.check(" 0 of " in " " + third.log.read_text().splitlines()[-1], f"a third host: {third.log.read_text().splitlines()[-1]}")
     lab.check(role(pair.left) == "master", "all is as it was")
+    pair.wait_for_standby(pair.left)
+    lab.check(f"{pair.right.address()} stands by" in " ".join(pair.left.koid.koi("show", "roles").stdout.split()), "koi says who stands by")
+    lab.check([one["standby"] for one in status(pair.left, "peers")["peers"]] == [True], "who led for a moment and stands by is listed once")
+    lab.check(not trouble(pair.left, "standby"), "and that is well")
     pair.right.koid.stop()
     lab.run_for(3.5)
     refusal = pair.left.koid.koi("drill", "51", check=False)
     lab.check(refusal.returncode == 1 and "nobody stands by" in refusal.stderr, refusal.stderr.strip())
     lab.check(role(pair.left) == "master", "and nothing was touched")
+    fallen_silent = status(pair.left, "peers")["peers"]
+    lab.check([(one["address"], one["standby"], one["trailer"], bool(one["last_heard"])) for one in fallen_silent]
+              == [(pair.right.address(), False, "valid", True)], "right is listed once, with when it was last heard, and as no standby")
+    lab.wait_until(lambda: "nobody takes over" in (trouble(pair.left, "standby") or ""), 12, "left warns that it is alone")
 
 
 @story(needs={"koid", "nftables"}, timeout=90)

@@ -1,11 +1,13 @@
 """Holding an address: putting it back, letting go of it, and telling the neighbours."""
 
+import json
 import time
 
 from adverts import Ear
 from lab import story
-from nodes import (FAST, FAST_BACKUP, VIP, VIP_6, Dark, became_master, figures, group, mac_of, role, rounds, start_again, status,
-                   trouble, wait_for_master)
+from nftables import FAMILIES, has_table
+from nodes import (FAST, FAST_BACKUP, VIP, VIP_6, Dark, became_master, figures, group, mac_of, metric, role, rounds, start_again,
+                   status, trouble, wait_for_master)
 from processes import BUILD
 
 
@@ -149,6 +151,48 @@ def story_withdraw(lab):
             start_again(left)
     left.koid.config_file.unlink()
     lab.check(withdraw().returncode == 0, "it needs no configuration")
+
+
+@story(needs={"koid", "nftables"}, timeout=60)
+def story_leases_are_made_ready(lab):
+    """A standby makes the tables of its leases before it needs them. With `lease: off` there are none, and nothing that an earlier
+    koid left in them silences an address."""
+    left, right = lab.node("left", advskew=0), lab.node("right", advskew=100)
+    client = lab.host("client")
+
+    def tables(node):
+        with node.inside():
+            return [family for family in FAMILIES if has_table(family, "koi")]
+
+    def write(lease):
+        config = json.loads(left.koid.config_file.read_text())
+        left.koid.write_config({**config, "carp": {**config["carp"], "lease": lease}})
+
+    def answers(what):
+        watch = client.watch(VIP, proto="ping", every_ms=5, timeout_ms=100)
+        lab.run_for(0.5)
+        watch.end()
+        lab.check(watch.probes > 10 and not watch.failures, f"{what}: {VIP} answers")
+    wait_for_master(lab, "left")
+    lab.wait_until(lambda: role(right) == "backup", 5, "right listens")
+    lab.check(became_master(right) == 0 and tables(right) == list(FAMILIES), "right never led, and could lease")
+    lab.check(metric(right, "koi_lease_enforced") == 1, "and says so")
+
+    write("off")
+    left.koid.koi("reload")
+    lab.wait_until(lambda: not tables(left), 2, "with lease: off left has no tables")
+    lab.wait_until(lambda: metric(left, "koi_lease_enforced") is None, 2, "and does not say whether it could")
+    answers("after the reload")
+    write("auto")
+    left.koid.koi("reload")
+    lab.wait_until(lambda: tables(left), 2, "left leases again")
+    left.koid.kill()
+    write("off")
+    start_again(left)
+    lab.run_for(4)  # longer than the lease that was left
+    lab.check(role(left) == "master" and became_master(right) == 0, "killed and started again with lease: off, left goes on as master")
+    answers("after the start")
+    lab.check(not tables(left), "without tables")
 
 
 @story(needs={"koid"}, timeout=60)

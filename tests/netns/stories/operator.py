@@ -212,9 +212,13 @@ def story_step_down(lab):
     lab.check(group(left)["stepped_down"], "left says it stepped down")
     lab.run_for(2)
     lab.check(lab.master(VIP) == "right", "left stays back, although it preempts")
+    lab.check("takes no part" in (trouble(left, "stepped_down") or ""), "and warns that it takes no part")
     right.kill_power()
     lab.run_for(1.5)
     lab.check(lab.master(VIP) == "nobody", "even when nobody else is there: it is the operator's word")
+    lab.wait_until(lambda: "nobody serves" in (trouble(left, "stepped_down") or ""), 2, "it says so")
+    said = [one for one in left.koid.koi("events", "-o", "json").stdout.splitlines() if "nobody serves" in one]
+    lab.check(len(said) == 1 and json.loads(said[0])["level"] == 3, "and koi events has it as an error, though a warning stood already")
     boot(right)
     wait_for_master(lab, "right")
     lab.check(left.koid.koi("step-up", "51").returncode == 0, "koi step-up 51")

@@ -393,6 +393,10 @@ def story_auth_keys_are_changed(lab):
     start_again(left)
     lab.wait_until(lambda: refusals(left)["wrong_tag"] > 3, 5, "a node that starts with another key refuses at once")
     lab.check("another key under the same id" in log_about(left, "wrong_tag")[0], "and the log says what may be the cause")
+    lab.wait_until(lambda: any(one in (trouble(left, "trailer") or "") for one in sources_of(right)), 2,
+                   "it is a trouble that names the other")
+    lab.wait_until(lambda: trouble(left, "stranger"), 15, "both lead, and each sees that the other answers")
+    lab.check("see the trouble trailer 51 wrong_tag" in trouble(left, "stranger"), "which may be a peer, and left says so")
 
 
 # ---- With a neighbour that speaks plain CARP ---------------------------------------------------------------------------------
@@ -524,9 +528,16 @@ def story_the_counter_is_damaged(lab):
         line = next((line for line in left.koid.text().splitlines() if "makes no sense" in line), "")
         lab.check(f"{counter} " in line and f"{counter}.damaged" in line, f"it says so: {line}")
         lab.check(Path(f"{counter}.damaged").read_text() == text, "and the file is kept as counter.damaged")
+        lab.check("counter makes no sense" in left.koid.koi("events", "-o", "json").stdout, "koi events has it as well")
         lab.wait_until(lambda: counter.exists() and identity(left) == trailer_in(said)["sender"], 3, "it is written down")
     lab.check(role(right) == "backup", "right listens")
     lab.check(not refusals(right), f"and has refused nothing: {dict(refusals(right))}")
+    left.koid.stop()
+    heard = left.koid.folder / "state" / "heard"
+    heard.unlink(missing_ok=True)
+    (heard / "in the way").mkdir(parents=True)
+    start_again(left)
+    lab.wait_until(lambda: str(heard) in (trouble(left, "memory") or ""), 5, "a file that cannot be written is a warning")
 
 
 @story(needs={"koid"}, timeout=60)

@@ -73,6 +73,8 @@ carp::Condition any_condition(Dice& dice) {
     return {dice.any(), static_cast<std::uint16_t>(dice.between(0, 65535)), 7};
 }
 
+carp::Refusal any_refusal(Dice& dice) { return static_cast<carp::Refusal>(dice.between(0, carp::refusals - 1)); }
+
 VhidReport any_vhid_report(Dice& dice) {
     VhidReport v{.vhid = dice.vhid(),
                  .interface = dice.text(0, 15),
@@ -100,6 +102,9 @@ VhidReport any_vhid_report(Dice& dice) {
                                       .desired = dice.coin(),
                                       .present = dice.coin(),
                                       .since = dice.instant()};
+                 }),
+                 .refusals = dice.some([&] {
+                     return RefusalReport{any_refusal(dice), dice.address(), dice.instant(), dice.text()};
                  })};
     for (auto& count : v.counters.refused) count = dice.any();
     return v;
@@ -120,14 +125,15 @@ Report any_report(Dice& dice) {
                                   .last_heard = dice.instant(),
                                   .condition = dice.perhaps([&] { return any_condition(dice); }),
                                   .other_vips = dice.coin(),
-                                  .doubt = dice.perhaps([&] {
-                                      return static_cast<carp::Refusal>(dice.between(0, carp::refusals - 1));
-                                  }),
-                                  .standby = dice.coin()};
+                                  .doubt = dice.perhaps([&] { return any_refusal(dice); }),
+                                  .standby = dice.coin(),
+                                  .presence = dice.coin()};
             }),
             .worker_restarts = dice.any(),
             .worst_slip = dice.duration(),
-            .lease_missing = dice.text()};
+            .leases = dice.coin(),
+            .lease_missing = dice.text(),
+            .memory_missing = dice.text()};
 }
 
 // One message of every kind, in the order of the variant.

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <thread>
 
 #include "supervisor/base/file.h"
 
@@ -102,6 +103,9 @@ TEST_F(MemoryOnDisk, WhatMakesNoSenseIsSetAsideAndNamed) {
               std::string::npos)
         << problems;
     EXPECT_NE(problems.find(directory + "/heard makes no sense"), std::string::npos);
+    const auto of_heard = problems.substr(problems.find(directory + "/heard"));
+    EXPECT_EQ(of_heard.find("new sender"), std::string::npos) << "that it is only without its counter: " << problems;
+    EXPECT_NE(of_heard.find("a recording of it is known only by its clock"), std::string::npos) << problems;
     EXPECT_TRUE(std::filesystem::exists(directory + "/counter.damaged"));
     m.finish(5s);
 }
@@ -112,6 +116,30 @@ TEST_F(MemoryOnDisk, ADiskThatTakesNothingIsToldAndHoldsNothingUp) {
     m.keep(kept);
     m.finish(5s);
     EXPECT_NE(m.trouble().find(directory + "/counter"), std::string::npos) << m.trouble();
+}
+
+TEST_F(MemoryOnDisk, AFileThatIsWrittenDoesNotHideOneThatIsNot) {
+    std::filesystem::create_directories(directory + "/heard/in the way");
+    auto m = open();
+    EXPECT_NE(problems.find("/heard"), std::string::npos) << problems;
+    m.keep(heard);
+    for (int n = 0; n < 500 && m.trouble().empty(); ++n) std::this_thread::sleep_for(10ms);
+    m.keep(kept);
+    m.finish(5s);
+    EXPECT_TRUE(std::filesystem::exists(directory + "/counter"));
+    EXPECT_NE(m.trouble().find(directory + "/heard"), std::string::npos) << m.trouble();
+}
+
+TEST_F(MemoryOnDisk, WhatCouldBeWrittenAtLastIsNoTrouble) {
+    std::filesystem::create_directories(directory + "/heard/in the way");
+    auto m = open();
+    m.keep(heard);
+    for (int n = 0; n < 500 && m.trouble().empty(); ++n) std::this_thread::sleep_for(10ms);
+    EXPECT_NE(m.trouble(), "");
+    std::filesystem::remove_all(directory + "/heard");
+    m.keep(heard);
+    m.finish(5s);
+    EXPECT_EQ(m.trouble(), "");
 }
 
 }  // namespace

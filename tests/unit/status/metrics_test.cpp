@@ -87,6 +87,15 @@ TEST(Metrics, ExactlyOneRoleIsOneForEachVhid) {
     }
 }
 
+TEST(Metrics, WhetherLeasesAreEnforcedIsToldOnlyWhereOneIsWanted) {
+    Status s = samples::well();
+    EXPECT_NE(as_metrics(s).find("\nkoi_lease_enforced 1\n"), std::string::npos);
+    s.speaker.lease_missing = "no nf_tables";
+    EXPECT_NE(as_metrics(s).find("\nkoi_lease_enforced 0\n"), std::string::npos);
+    s.speaker.leases = false;
+    EXPECT_EQ(as_metrics(s).find("\nkoi_lease_enforced "), std::string::npos);
+}
+
 TEST(Metrics, LabelValuesAreEscaped) {
     Status s = samples::well();
     s.node = "a\"b\\c\nd\xff";

@@ -111,8 +111,10 @@ inline Status well() {
     s.speaker_known = true;
     s.preempt = {{*Vhid::of(51), true}};
     s.speaker.vhids = {vhid(51, carp::Role::master, "no advert from 10.0.0.2 for 3.08 s")};
-    s.speaker.peers = {{*Vhid::of(51), ip("10.0.0.2"), 0, 1'390'625us, ago(3h), carp::Condition{7, 3, 4}, false, {}}};
+    s.speaker.peers = {
+        {*Vhid::of(51), ip("10.0.0.2"), 0, 1'390'625us, ago(400ms), carp::Condition{7, 3, 4}, false, {}, true, true}};
     s.speaker.worst_slip = 180us;
+    s.speaker.leases = true;
     s.services = {service("web", tcp("192.0.2.10", 80),
                           {backend("10.0.1.1:8080", 3, 42), backend("10.0.1.2:8080", 1, 14),
                            backend("10.0.1.3:8080", 1, 1500)}),
@@ -134,6 +136,7 @@ inline Status backup() {
     v.master = ip("10.0.0.2");
     v.master_beat = 1s;
     v.last_heard = ago(400ms);
+    s.speaker.peers[0].standby = s.speaker.peers[0].presence = false;
     s.speaker.vhids.push_back(vhid(52, carp::Role::backup, "told to step down by uid 0"));
     s.speaker.vhids[1].stepped_down = true;
     s.speaker.vhids[1].vips = {{{"eth0", *Prefix::parse("192.0.2.11/24")}, false, false, ago(3min)}};

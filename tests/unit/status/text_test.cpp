@@ -54,6 +54,31 @@ TEST(Text, TheFirstLineSaysWhoAndWhetherAllIsWell) {
     EXPECT_EQ(first(samples::newborn()), "lb1  koi 0.1.0  up 0 s  starting");
 }
 
+// What says that a master is not alone.
+TEST(Text, TheRoleOfAMasterEndsWithThoseWhoStandBy) {
+    Status s = samples::well();
+    const auto role = [&] { return as_text(s, Part::roles, {.columns = 250}); };
+    s.speaker.vhids[0].because = "told to";
+    EXPECT_NE(role().find("told to; 10.0.0.2 stands by\n"), std::string::npos) << role();
+    auto another = s.speaker.peers[0];
+    another.address = samples::ip("10.0.0.3");
+    s.speaker.peers.push_back(another);
+    EXPECT_NE(role().find("told to; 10.0.0.2, 10.0.0.3 stand by\n"), std::string::npos) << role();
+    s.speaker.peers[0].standby = false;
+    s.speaker.peers[1].vhid = *Vhid::of(52);
+    EXPECT_NE(role().find("told to\n"), std::string::npos) << role();
+}
+
+TEST(Text, APeerThatStoppedStandingByIsShownAsOne) {
+    Status s = samples::well();
+    const auto peers = [&] { return as_text(s, Part::peers, {}); };
+    EXPECT_NE(peers().find("stands by"), std::string::npos) << peers();
+    s.speaker.peers[0].standby = false;
+    EXPECT_NE(peers().find("stood by"), std::string::npos) << peers();
+    s.speaker.peers[0].presence = false;
+    EXPECT_EQ(peers().find("by"), std::string::npos) << peers();
+}
+
 TEST(Text, AWellNodeWithAFewServicesFitsOneScreen) {
     EXPECT_LE(lines_of(as_text(samples::well(), Part::all, {})).size(), 24u);
 }

@@ -71,6 +71,137 @@ TEST(Troubles, AnAddressThatShouldBeHereAndIsNotIsATrouble) {
     EXPECT_TRUE(troubles(one_service(), facts, {}, now).empty());
 }
 
+link::Report a_vhid(carp::Role role) {
+    link::VhidReport one;
+    one.vhid = vhid;
+    one.link_works = true;
+    one.interface = "eth0";
+    one.role = role;
+    const bool leads = role == carp::Role::master;
+    one.vips = {{{"eth0", *Prefix::parse("192.0.2.10/24")}, leads, leads, {}}};
+    link::Report all;
+    all.vhids = {one};
+    return all;
+}
+
+std::string sentence_of(const std::vector<status::Trouble>& list, const std::string& what, const std::string& about) {
+    for (const auto& one : list)
+        if (one.what == what && one.about == about) return one.sentence;
+    return "";
+}
+
+link::RefusalReport refusal(carp::Refusal why, const std::string& source, Instant at) {
+    return {why, *IpAddress::parse(source), at, source + " said it"};
+}
+
+TEST(Troubles, SomebodyWhoMayBeAPeerThatIsNotBelievedIsOneForAMinute) {
+    Facts facts;
+    facts.speaker = a_vhid(carp::Role::master);
+    auto& refusals = facts.speaker->vhids.front().refusals;
+    refusals = {refusal(carp::Refusal::wrong_tag, "10.0.0.2", now - 59s),
+                refusal(carp::Refusal::wrong_digest, "10.0.0.3", now)};
+    const auto list = troubles(one_service(), facts, {}, now);
+    EXPECT_EQ(sentence_of(list, "trailer", "51 wrong_tag"),
+              "10.0.0.2 said it; if that is a node of ours, there may be two masters");
+    EXPECT_EQ(sentence_of(list, "peer_key", "51"),
+              "10.0.0.3 said it; if that is a node of ours, there may be two masters");
+    EXPECT_TRUE(std::ranges::none_of(list, &status::Trouble::warning));
+
+    const auto later = troubles(one_service(), facts, {}, now + 1s);
+    EXPECT_FALSE(has(later, "trailer", "51 wrong_tag"));
+    EXPECT_TRUE(has(later, "peer_key", "51"));
+}
+
+// Somebody may make up any number of sources: the trouble is one and the same, and the journal is told once.
+TEST(Troubles, AFloodOfForgedSourcesIsOneTroubleThatLasts) {
+    Facts facts;
+    facts.speaker = a_vhid(carp::Role::master);
+    std::vector<status::Trouble> list;
+    for (int n = 1; n < 100; ++n) {
+        const Instant at = now + n * 1s;
+        facts.speaker->vhids.front().refusals = {
+            refusal(carp::Refusal::unknown_key, "10.0.0." + std::to_string(n), at)};
+        list = keep_since(troubles(one_service(), facts, {}, at), list, at);
+        ASSERT_EQ(list.size(), 1u);
+        ASSERT_EQ(list.front().since, now + 1s);
+    }
+}
+
+TEST(Troubles, AStrangerThatMayBeAPeerIsNotToBeRobbedOfItsAddress) {
+    Facts facts;
+    facts.speaker = a_vhid(carp::Role::master);
+    facts.speaker->strangers = {{*IpAddress::parse("192.0.2.10"), {2, 0, 0, 0, 0, 1}, now}};
+    const auto told = [&] { return sentence_of(troubles(one_service(), facts, {}, now), "stranger", "192.0.2.10"); };
+    EXPECT_NE(told().find("take the address off it"), std::string::npos) << told();
+
+    facts.speaker->vhids.front().refusals = {refusal(carp::Refusal::stale_clock, "10.0.0.2", now)};
+    EXPECT_EQ(told().find("take the address off it"), std::string::npos) << told();
+    EXPECT_NE(told().find("see the trouble trailer 51 stale_clock"), std::string::npos) << told();
+
+    facts.speaker->vhids.front().vips.front().held.prefix = *Prefix::parse("192.0.2.11/24");
+    EXPECT_NE(told().find("take the address off it"), std::string::npos) << "another vhid's: " << told();
+}
+
+TEST(Troubles, SteppedDownIsAWarningAndATroubleWhereNobodyLeads) {
+    Facts facts;
+    facts.speaker = a_vhid(carp::Role::backup);
+    auto& one = facts.speaker->vhids.front();
+    one.since = now - 3s;
+    const auto severity = [&]() -> std::string {
+        const auto list = troubles(one_service(), facts, {}, now);
+        if (!has(list, "stepped_down", "51")) return "none";
+        EXPECT_NE(list.front().sentence.find("koi step-up 51"), std::string::npos) << list.front().sentence;
+        return list.front().warning ? "warning" : "trouble";
+    };
+    EXPECT_EQ(severity(), "none") << "it waits like any backup";
+    one.stepped_down = true;
+    EXPECT_EQ(severity(), "trouble");
+    one.since = now - 2s;
+    EXPECT_EQ(severity(), "warning") << "somebody may take over yet";
+    one.since = now - 1h;
+    one.master = *IpAddress::parse("10.0.0.2");
+    EXPECT_EQ(severity(), "warning");
+    one.role = carp::Role::master;
+    EXPECT_EQ(severity(), "none") << "until it has handed over";
+}
+
+TEST(Troubles, AMasterWithoutAStandbyIsWarnedOfWhereNodesSign) {
+    Facts facts;
+    facts.speaker = a_vhid(carp::Role::master);
+    facts.speaker->vhids.front().since = now - 11s;
+    const auto warned = [&](carp::Auth::Mode mode) {
+        auto config = one_service();
+        config.vips.front().carp.auth.mode = mode;
+        return has(troubles(config, facts, {}, now), "standby", "51");
+    };
+    using enum carp::Auth::Mode;
+    EXPECT_TRUE(warned(require));
+    EXPECT_FALSE(warned(off)) << "nobody would say it";
+    EXPECT_FALSE(warned(prefer)) << "its peers may be of the kind that does not say it";
+    facts.standby_heard[vhid] = now - 11s;
+    EXPECT_TRUE(warned(prefer)) << "one of them did";
+    EXPECT_TRUE(warned(require));
+    facts.standby_heard[vhid] = now - 10s;
+    EXPECT_FALSE(warned(prefer) || warned(require));
+
+    facts.standby_heard.clear();
+    facts.speaker->vhids.front().since = now - 10s;
+    EXPECT_FALSE(warned(require)) << "it leads since a moment ago";
+    facts.speaker = a_vhid(carp::Role::backup);
+    EXPECT_FALSE(warned(require));
+}
+
+TEST(Troubles, WhatCannotBeRememberedIsAWarning) {
+    Facts facts;
+    facts.speaker = a_vhid(carp::Role::backup);
+    EXPECT_TRUE(troubles(one_service(), facts, {}, now).empty());
+    facts.speaker->memory_missing = "writing /var/lib/koi/heard: No space left on device";
+    const auto list = troubles(one_service(), facts, {}, now);
+    ASSERT_TRUE(has(list, "memory"));
+    EXPECT_TRUE(list.front().warning);
+    EXPECT_NE(list.front().sentence.find("No space left"), std::string::npos);
+}
+
 link::PeerReport a_peer() {
     link::PeerReport peer;
     peer.vhid = vhid;
