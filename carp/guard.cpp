@@ -17,6 +17,12 @@ bool was_ours(Refusal why) {
            why == Refusal::table_full;
 }
 
+Guard::Verdict accepted(const Trailer& t) {
+    Guard::Verdict verdict;
+    verdict.trailer = t;
+    return verdict;
+}
+
 }  // namespace
 
 Guard::Rules::Rules(const Auth& a) : auth(a) {
@@ -72,10 +78,14 @@ Guard::Verdict Guard::check(std::span<const std::uint8_t> payload, const Advert&
                             Instant now, WallTime wall) {
     Verdict verdict = judge(rules_.back(), payload, advert, way, now, wall);
     for (auto before = rules_.rbegin() + 1; before != rules_.rend(); ++before) {
-        if (!verdict.refused || was_ours(*verdict.refused)) break;
+        const bool another_key = verdict.refused == Refusal::unknown_key || verdict.refused == Refusal::wrong_tag;
+        if (!another_key) break;
         if (before->counts_until <= now) continue;
-        const auto earlier = judge(*before, payload, advert, way, now, wall);
-        if (!earlier.refused || was_ours(*earlier.refused)) verdict = earlier;
+        const auto found = validate(*before, payload, advert, way, now, wall);
+        if (const auto* trailer = std::get_if<Trailer>(&found))
+            verdict = accepted(*trailer);
+        else if (was_ours(std::get<Refusal>(found)))
+            verdict.refused = std::get<Refusal>(found);
     }
     if (!verdict.trailer) return verdict;
     verdict.news = replay_.remember(*verdict.trailer, advert.counter, way.source.family(), now);
@@ -92,10 +102,7 @@ Guard::Verdict Guard::judge(const Rules& rules, std::span<const std::uint8_t> pa
         return verdict;
     }
     const auto found = validate(rules, payload, advert, way, now, wall);
-    if (const auto* trailer = std::get_if<Trailer>(&found)) {
-        verdict.trailer = *trailer;
-        return verdict;
-    }
+    if (const auto* trailer = std::get_if<Trailer>(&found)) return accepted(*trailer);
     const Refusal refusal = std::get<Refusal>(found);
     const bool listed =
         auth.legacy_peers.empty() || std::ranges::find(auth.legacy_peers, way.source) != auth.legacy_peers.end();

@@ -8,9 +8,9 @@
 //               No stronger than plain CARP: whoever cuts a trailer off has a plain advert. For a migration.
 //     require   nothing without a valid trailer is heard
 //
-// A reload is not the same moment on every node. For a minute after one we sign as before, and for two we believe,
-// too, whom we believed before: every change of keys or modes is safe that all nodes learn within a minute, in any
-// order. A process that starts knows of no before.
+// A reload is not the same moment on every node. For a minute after one we sign as before, and for two we believe the
+// keys of before, too: every change of keys is safe that all nodes learn within a minute, in any order. A mode counts
+// at once; and a process that starts knows of no before.
 //
 // Order of the questions: shape, key, replay table, tag. So what a stranger sends costs little, and nothing is
 // remembered before the tag is good.
@@ -32,7 +32,7 @@ public:
     Guard(const Auth&, std::uint64_t sender);
     void change(const Auth&, Instant now);
     void become(std::uint64_t sender) { sender_ = sender; }
-    static constexpr Duration grace = 60s;  // signs as before; believes as before for twice as long
+    static constexpr Duration grace = 60s;  // signs as before; believes the keys of before for twice as long
 
     bool reads_trailers() const { return rules_.back().auth.mode != Auth::Mode::off; }
     bool signs(Instant now) const { return signer(now) != nullptr; }

@@ -45,8 +45,7 @@ void Notes::warn(const Spot& spot, std::string what) { warnings.push_back(compla
 void Notes::sort() {
     for (auto* list : {&complaints, &warnings}) {
         std::ranges::stable_sort(*list, earlier);
-        const auto again = std::ranges::unique(*list, same);
-        list->erase(again.begin(), again.end());
+        list->erase(std::unique(list->begin(), list->end(), same), list->end());
     }
 }
 

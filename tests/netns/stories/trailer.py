@@ -334,7 +334,7 @@ def story_flood_of_lies(lab):
 @story(needs={"koid"}, timeout=60)
 def story_auth_keys_are_changed(lab):
     """Keys are added, removed and replaced under their number, one node after the other, while both live: no role changes and
-    nothing is refused, because for a minute after a reload a node signs as before, and for two it believes as before."""
+    nothing is refused, because for a minute after a reload a node signs as before, and for two it believes the old keys."""
     left, right = pair(lab)
     nodes = (left, right)
     ear = Ear(lab.host("listener"))

@@ -129,8 +129,8 @@ TEST(Guard, AChangeThatAllLearnWithinAMinuteSplitsNobody) {
     const Auth one = auth(require), other_content = auth(require, {{1, b}}), other_id = auth(require, {{2, b}}),
                two = auth(require, {{1, a}, {2, b}}), none = auth(Auth::Mode::off, {}), lax = auth(prefer);
     const std::pair<Auth, Auth> changes[] = {{one, other_content}, {one, other_id}, {one, two},  {two, one},
-                                             {two, other_id},      {none, one},     {one, none}, {none, lax},
-                                             {lax, none},          {lax, one},      {one, lax}};
+                                             {two, other_id},      {one, none},     {none, lax}, {lax, none},
+                                             {lax, one},           {one, lax}};
     for (const auto& [before, after] : changes) {
         const auto what = std::to_string(&before - &changes[0].first);
         for (const bool speaker_first : {true, false}) {
@@ -154,6 +154,16 @@ TEST(Guard, AChangeThatAllLearnWithinAMinuteSplitsNobody) {
             EXPECT_TRUE(say(60s)) << what << ", both have";
             for (Duration at = 61s; at < 180s; at += 1s) EXPECT_TRUE(say(at)) << what << " at " << at / 1s;
         }
+    }
+}
+
+TEST(Guard, WhoRequiresDoesSoAtOnce) {
+    for (const auto& before : {auth(Auth::Mode::off, {}), auth(prefer)}) {
+        Guard g(before, 2);
+        const auto plain = without_trailer(Speaker(auth(require), 1).say(year_2026));
+        EXPECT_EQ(heard(g, plain), "plain");
+        g.change(auth(require), now);
+        EXPECT_EQ(heard(g, plain, now + 1s), "no_trailer");
     }
 }
 
