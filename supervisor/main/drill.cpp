@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <string_view>
 #include <thread>
 
 #include "supervisor/main/koi_client.h"
@@ -202,7 +203,12 @@ private:
     }
     json end_leg(const char* leg, const char* who, Prober::Clock::time_point began, Prober::Clock::duration took) {
         std::this_thread::sleep_for(calm);
-        auto out = told(prober_.between(began, Prober::Clock::now()), took);
+        auto dark = prober_.between(began, Prober::Clock::now());
+        // The kernel drops an answer from an address that has become its own while the answer was on its way. That is
+        // ours alone: to everybody else the answer was never lost.
+        if (dark.lost == 1 && dark.longest <= 3 * Prober::beat && std::string_view(leg) == "back")
+            dark = {dark.asked};
+        auto out = told(dark, took);
         print(wish_, leg, who, out);
         return out;
     }

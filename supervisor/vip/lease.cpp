@@ -90,21 +90,24 @@ struct Written {
         nftnl_rule_set_str(rule.get(), NFTNL_RULE_TABLE, table_name);
         nftnl_rule_set_str(rule.get(), NFTNL_RULE_CHAIN, chain);
     }
-    Written& meta(std::uint32_t key, std::uint8_t value) {
+    Written& meta(std::uint32_t key) {
         nftnl_expr* load = nftnl_expr_alloc("meta");
         nftnl_expr_set_u32(load, NFTNL_EXPR_META_KEY, key);
         nftnl_expr_set_u32(load, NFTNL_EXPR_META_DREG, reg);
         nftnl_rule_add_expr(rule.get(), load);
-        return is(value);
+        return *this;
     }
-    Written& is(std::uint8_t value) {
+    template <class Value>
+    Written& compare(std::uint32_t how, Value value) {
         nftnl_expr* compare = nftnl_expr_alloc("cmp");
         nftnl_expr_set_u32(compare, NFTNL_EXPR_CMP_SREG, reg);
-        nftnl_expr_set_u32(compare, NFTNL_EXPR_CMP_OP, NFT_CMP_EQ);
+        nftnl_expr_set_u32(compare, NFTNL_EXPR_CMP_OP, how);
         nftnl_expr_set(compare, NFTNL_EXPR_CMP_DATA, &value, sizeof value);
         nftnl_rule_add_expr(rule.get(), compare);
         return *this;
     }
+    Written& is(std::uint8_t value) { return compare(NFT_CMP_EQ, value); }
+    Written& is_not(std::uint32_t value) { return compare(NFT_CMP_NEQ, value); }
     Written& load(std::uint32_t base, std::uint32_t offset, std::uint32_t length) {
         nftnl_expr* payload = nftnl_expr_alloc("payload");
         nftnl_expr_set_u32(payload, NFTNL_EXPR_PAYLOAD_BASE, base);
@@ -138,14 +141,21 @@ constexpr std::uint32_t network = NFT_PAYLOAD_NETWORK_HEADER, transport = NFT_PA
 constexpr std::uint8_t neighbour_solicitation = 135;
 
 std::vector<Written> inet_rules() {
-    const auto rule = [](const char* chain, std::uint8_t protocol) {
-        return std::move(Written(NFPROTO_INET, chain).meta(NFT_META_NFPROTO, protocol));
+    constexpr std::uint32_t loopback = 1;  // LOOPBACK_IFINDEX, in every network namespace
+    const auto rule = [](const std::string& chain, std::uint8_t protocol) {
+        const bool comes_in = chain == "incoming";
+        return std::move(Written(NFPROTO_INET, chain.c_str())
+                             .meta(NFT_META_NFPROTO)
+                             .is(protocol)
+                             .meta(comes_in ? NFT_META_IIF : NFT_META_OIF)
+                             .is_not(loopback));
     };
     std::vector<Written> rules;
     rules.push_back(std::move(rule("incoming", NFPROTO_IPV4).silent(network, 16, Family::ipv4)));
     rules.push_back(std::move(rule("incoming", NFPROTO_IPV6).silent(network, 24, Family::ipv6)));
     rules.push_back(std::move(rule("incoming", NFPROTO_IPV6)
-                                  .meta(NFT_META_L4PROTO, IPPROTO_ICMPV6)
+                                  .meta(NFT_META_L4PROTO)
+                                  .is(IPPROTO_ICMPV6)
                                   .load(transport, 0, 1)
                                   .is(neighbour_solicitation)
                                   .silent(transport, 8, Family::ipv6)));

@@ -58,6 +58,14 @@ TEST_F(Leases, SilenceAVipWhenTheyEndAndNothingElse) {
     EXPECT_TRUE(answers("fd09::9"));
 }
 
+TEST_F(Leases, SilenceNothingThatAMachineSaysToItself) {
+    ASSERT_TRUE(lease->lease({v4, v6}, 0s));
+    for (const char* address : {"10.9.0.9", "fd09::9"}) {
+        EXPECT_FALSE(answers(address));
+        EXPECT_EQ(::system((std::string("ping -q -c 1 -W 1 ") + address + " >/dev/null 2>&1").c_str()), 0) << address;
+    }
+}
+
 TEST_F(Leases, LastFromTheirRenewal) {
     for (int i = 0; i < 10; ++i) {
         ASSERT_TRUE(lease->lease({v4}, 300ms));
