@@ -68,8 +68,7 @@ bool splits(carp::Refusal why) {
         case carp::Refusal::bad_trailer:
         case carp::Refusal::unknown_key:
         case carp::Refusal::wrong_tag:
-        case carp::Refusal::stale_clock:
-        case carp::Refusal::cloned: return true;
+        case carp::Refusal::stale_clock: return true;
         default: return false;
     }
 }

@@ -27,7 +27,8 @@ struct Refused {
 };
 
 std::string sentence_for(const Refused&);
-// A peer of ours that is configured otherwise, or not believed, would be refused so, and then both of us lead.
+// A peer of ours that is configured otherwise, or not believed, would be refused so, and then both of us lead. Not a
+// clone: whoever hears one takes another identity at once.
 bool splits(carp::Refusal);
 
 class RefusalLines {

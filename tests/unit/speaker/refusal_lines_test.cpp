@@ -58,17 +58,17 @@ TEST(LastRefusals, OfEachReasonThatSplitsAPairTheLastIsToldInTheWordsOfTheJourna
     for (const char* source : {"10.0.0.7", "10.0.0.8", "10.0.0.9"})
         for (std::size_t n = 0; n < carp::refusals; ++n)
             last.note(ours, static_cast<carp::Refusal>(n), *IpAddress::parse(source), now);
-    last.note(ours, carp::Refusal::cloned, *IpAddress::parse("10.0.0.9"), now + 1s);
+    last.note(ours, carp::Refusal::stale_clock, *IpAddress::parse("10.0.0.9"), now + 1s);
 
     std::set<carp::Refusal> told;
     for (const auto& one : last.of(ours, "eth0")) {
         told.insert(one.why);
         EXPECT_EQ(one.source.text(), "10.0.0.9");
-        EXPECT_EQ(one.at, one.why == carp::Refusal::cloned ? now + 1s : now);
+        EXPECT_EQ(one.at, one.why == carp::Refusal::stale_clock ? now + 1s : now);
         EXPECT_EQ(one.sentence, sentence_for(refused(one.why)));
     }
     using enum carp::Refusal;
-    EXPECT_EQ(told, (std::set{wrong_digest, no_trailer, bad_trailer, unknown_key, wrong_tag, stale_clock, cloned}));
+    EXPECT_EQ(told, (std::set{wrong_digest, no_trailer, bad_trailer, unknown_key, wrong_tag, stale_clock}));
 
     EXPECT_TRUE(last.of(*Vhid::of(52), "eth0").empty());
     last.forget(ours);
