@@ -7,9 +7,10 @@
 //     set held   the vips this node has taken: packets for and from them, ARP and neighbour discovery are dropped
 //     set leased … unless they are in here; each element times out (milliseconds, rounded up to the kernel's tick)
 //
-// What this machine says to itself is left alone: its own clients are served as soon as the address is here, and nobody
-// else can tell. The tables outlive this process on purpose. A new one finds the leases of the old one as they are. A vip that is
-// not in `held` is none of this table's business: backends that carry it on their loopback are not disturbed.
+// What this machine says to itself is left alone: its own clients are served as soon as the address is here, and
+// nobody else can tell. The tables outlive this process on purpose. A new one finds the leases of the old one as they
+// are. A vip that is not in `held` is none of this table's business: backends that carry it on their loopback are not
+// disturbed.
 //
 // Every call is one transaction: all of it happens or nothing. Nothing here waits: the kernel has answered when it
 // has taken the request. Needs CAP_NET_ADMIN, and a kernel with nf_tables for inet and arp.
