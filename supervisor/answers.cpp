@@ -161,8 +161,19 @@ control::Answer Worker::answer_step(const control::Request& request, bool down) 
     const auto given = control::number_in(request.body, "vhid");
     const auto vhid = given ? Vhid::of(*given) : std::nullopt;
     if (!vhid) return error(400, "say which vhid, 1 to 255");
-    const bool known = std::ranges::any_of(config_.vips, [&](const auto& g) { return g.carp.vhid == *vhid; });
-    if (!known) return error(404, "vhid " + std::to_string(vhid->value()) + " is not in the configuration");
+    const auto group = std::ranges::find(config_.vips, *vhid, [](const auto& g) { return g.carp.vhid; });
+    if (group == config_.vips.end())
+        return error(404, "vhid " + std::to_string(vhid->value()) + " is not in the configuration");
+    json outcome = {{"outcome", "told"}};
+    const auto role = facts_.roles.find(*vhid);
+    const bool leads = role != facts_.roles.end() && role->second.role == carp::Role::master;
+    const bool stands_by = facts_.speaker && std::ranges::any_of(facts_.speaker->peers, [&](const auto& p) {
+                               return p.vhid == *vhid && p.standby;
+                           });
+    if (down && leads && !stands_by && group->carp.auth.mode != carp::Auth::Mode::off)
+        outcome["warning"] = "nobody has said that it stands by for vhid " + std::to_string(vhid->value()) +
+                             "; if no other node leads in a few seconds its addresses are gone until: koi step-up " +
+                             std::to_string(vhid->value());
     if (down)
         tell(link::StepDown{*vhid, "stepped down by the operator"});
     else
@@ -170,7 +181,7 @@ control::Answer Worker::answer_step(const control::Request& request, bool down) 
     happened(5, down ? "step_down" : "step_up",
              "the operator asked vhid " + std::to_string(vhid->value()) + (down ? " to step down" : " to step up"),
              {{"vhid", std::to_string(vhid->value())}});
-    return as_json({{"outcome", "told"}});
+    return as_json(outcome);
 }
 
 }  // namespace koi

@@ -172,6 +172,8 @@ int step(const Wish& wish, bool down) {
             (down ? " steps down and stays behind until: koi step-up " + std::to_string(wish.vhid)
                   : std::string(" takes part in the election again")) +
             "\n");
+    if (const auto warning = member(heard->body, "warning"); warning.is_string())
+        complain(warning.get<std::string>());
     return fine;
 }
 

@@ -380,7 +380,7 @@ void Holder::sight(const vip::Stranger& stranger, const vip::Held& held) {
     sighting.logged = now;
     tell_(log::Level::warning, "stranger",
           stranger.vip.text() + " is answered for by " + vip::text(stranger.mac) +
-              " as well, which is not this node; find that machine and take the address off it",
+              " as well, which is not this node; see koi show troubles",
           {{"vip", stranger.vip.text()}, {"mac", vip::text(stranger.mac)}});
 }
 

@@ -144,6 +144,9 @@ def story_a_drill(lab):
     lab.check([(one["address"], one["standby"], one["trailer"], bool(one["last_heard"])) for one in fallen_silent]
               == [(pair.right.address(), False, "valid", True)], "right is listed once, with when it was last heard, and as no standby")
     lab.wait_until(lambda: "nobody takes over" in (trouble(pair.left, "standby") or ""), 12, "left warns that it is alone")
+    told = pair.left.koid.koi("step-down", "51")
+    lab.check("nobody has said that it stands by for vhid 51" in told.stderr, f"a step-down warns of it: {told.stderr.strip()}")
+    lab.wait_until(lambda: lab.master(VIP) == "nobody", 3, "and is carried out, as the operator said")
 
 
 @story(needs={"koid", "nftables"}, timeout=90)
