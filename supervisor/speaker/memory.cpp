@@ -1,6 +1,7 @@
 #include "supervisor/speaker/memory.h"
 
 #include <signal.h>
+#include <sys/random.h>
 
 #include <charconv>
 #include <condition_variable>
@@ -8,6 +9,7 @@
 #include <mutex>
 #include <thread>
 
+#include "supervisor/base/check.h"
 #include "supervisor/base/file.h"
 
 namespace koi::speaker {
@@ -65,6 +67,12 @@ std::string hex(std::uint64_t n) {
 }
 
 }  // namespace
+
+std::uint64_t random_sender() {
+    std::uint64_t n = 0;
+    KOI_CHECK(::getrandom(&n, sizeof n, 0) == sizeof n);
+    return n | 1;
+}
 
 std::string to_text(const carp::Counter::Kept& kept) {
     return std::string(counter_head) + "\nsender " + hex(kept.sender) + "\nsession " + std::to_string(kept.session) +
@@ -201,7 +209,7 @@ Memory Memory::open(const std::string& directory, std::uint64_t random, const Pr
     Memory memory(directory, std::make_shared<Writer>());
     const auto kept =
         recall(directory + "/counter", read_counter, "this node begins anew, its peers will see a new sender", tell);
-    memory.counter_ = kept ? *kept : carp::Counter::Kept{random | 1, 0, 0};
+    memory.counter_ = kept ? *kept : carp::Counter::Kept{random, 0, 0};
     auto heard = recall(
         directory + "/heard", read_heard,
         "what was heard before this start is forgotten, and a recording of it is known only by its clock", tell);

@@ -31,6 +31,9 @@ std::string to_text(const HeardLines&);
 std::optional<carp::Counter::Kept> read_counter(std::string_view);
 std::optional<HeardLines> read_heard(std::string_view);
 
+// An identity that nobody else has.
+std::uint64_t random_sender();
+
 class Memory {
 public:
     using Problem = std::function<void(const std::string& sentence)>;

@@ -48,6 +48,9 @@ public:
     void finish();  // after the loop has ended
 
 private:
+    static constexpr Duration memory_of_failure{
+        std::chrono::seconds(60)};  // for so long a node that failed is demoted
+
     // from the worker
     void heard(const link::Message&);
     void apply(const link::Settings&);
@@ -56,7 +59,7 @@ private:
     // from the kernel
     void kernel_events();
     void look(bool resume);
-    // from the groups
+    // from the groups (groups.cpp)
     void role_changed(Group&, const carp::RoleChanged&);
     void hold_if_ready(Group&);
     void note_takeover(Group&);

@@ -98,7 +98,7 @@ TEST_F(MemoryOnDisk, WhatMakesNoSenseIsSetAsideAndNamed) {
     ASSERT_TRUE(write_whole(directory + "/counter", "koi counter 1\nsender"));
     ASSERT_TRUE(write_whole(directory + "/heard", "\xff\xfe"));
     auto m = open(78);
-    EXPECT_EQ(m.counter(), (carp::Counter::Kept{79, 0, 0})) << "a new identity";
+    EXPECT_EQ(m.counter(), (carp::Counter::Kept{78, 0, 0})) << "a new identity";
     EXPECT_NE(problems.find(directory + "/counter makes no sense and is kept as " + directory + "/counter.damaged"),
               std::string::npos)
         << problems;
