@@ -34,6 +34,28 @@ std::string group_text(const config::VipGroup& group) {
     return text;
 }
 
+// The keys of the configuration that differ; nothing of what they hold, because some are secret.
+std::string changed_keys(const carp::Settings& now, const carp::Settings& next) {
+    std::string keys;
+    const auto compare = [&](const char* key, const auto& a, const auto& b) {
+        if (!(a == b)) keys += (keys.empty() ? "" : ", ") + std::string(key);
+    };
+    compare("key_file", now.password, next.password);
+    compare("advbase", now.advbase, next.advbase);
+    compare("advskew", now.advskew, next.advskew);
+    compare("preempt", now.preempt, next.preempt);
+    compare("preempt_delay", now.preempt_delay, next.preempt_delay);
+    compare("peers", now.peers, next.peers);
+    compare("link_local", now.link_local, next.link_local);
+    compare("v6_checksum", now.v6_checksum, next.v6_checksum);
+    compare("lease", now.lease, next.lease);
+    compare("auth", now.auth.mode, next.auth.mode);
+    compare("auth_keys", now.auth.keys, next.auth.keys);
+    compare("legacy_peers", now.auth.legacy_peers, next.auth.legacy_peers);
+    compare("interval", now.interval, next.interval);
+    return keys.empty() ? "the names of files" : keys;
+}
+
 // What another configuration means for elections and addresses.
 void compare_vips(const config::Config& now, const config::Config& next, json& changes) {
     const auto same_vhid = [](const auto& list, Vhid vhid) {
@@ -49,8 +71,8 @@ void compare_vips(const config::Config& now, const config::Config& next, json& c
         else if (before->addresses != group.addresses || before->carp.interface != group.carp.interface)
             changes.push_back(change("vip", "change " + group_text(*before) + " to " + group_text(group)));
         else if (!(*before == group))
-            changes.push_back(
-                change("carp", "change the election settings of vhid " + std::to_string(group.carp.vhid.value())));
+            changes.push_back(change("carp", "change " + changed_keys(before->carp, group.carp) + " of vhid " +
+                                                 std::to_string(group.carp.vhid.value())));
     }
 }
 
