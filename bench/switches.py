@@ -10,6 +10,7 @@ A client asks the address by ping every 2 ms, and each machine is asked by itsel
     cut      the master is cut off silently, its link stays up; that heals; its link is lost; and is there again
     split    the two do not hear each other for 10 s, everybody hears both; that heals
     pause    every program of the master is stopped for 10 s (SIGSTOP), and goes on
+    parts    kill -9 of Koi's worker alone; of its speaker alone, started again a tenth of a second later, as by systemd
     load     KOI_MINUTES (1) with adverts each 50 ms while two busy loops per core run: nobody may take over
 Koi's nodes sign (auth: require). Dark: the longest stretch without an answer. --runs of Koi (50), --beside of the others
 (20), --jobs labs at once. Root; needs the programs koid and koi (KOI_BUILD or build/), keepalived and ucarp; what is missing
@@ -28,8 +29,8 @@ import time
 import common  # finds the lab, too
 from adverts import Ear
 from common import KEEPALIVED, Keepalived, SignedKoi, Ucarp, in_labs, present, print_table, quantile, spread, verdict
-from nodes import VIP, mac_in_cache, metric, status
-from processes import Failed
+from nodes import VIP, end_outright, mac_in_cache, metric, process_of, role, start_again, status
+from processes import BUILD, Failed
 
 SPLIT = PAUSE = 10.0
 PATIENCE = 60.0  # how long a client may believe in the wrong machine; caches of neighbours are asked anew before
@@ -106,7 +107,7 @@ CONTENDERS = {"koi": Koi, "keepalived": KeepalivedReloaded, "ucarp": UcarpDemote
 USUAL = {"koi": (1.0, 0.1), "keepalived": (1.0, 0.1), "ucarp": (1.0,)}
 CASES = {"stop": USUAL, "switch": {**USUAL, "koi > ucarp": (1.0,)},
          "cut": {"koi": (0.05,), "keepalived": (0.05,), "ucarp": (1.0,)},
-         "split": USUAL, "pause": USUAL, "load": {"koi": (0.05,), "keepalived": (0.05,)}}
+         "split": USUAL, "pause": USUAL, "parts": {"koi": (1.0, 0.1)}, "load": {"koi": (0.05,), "keepalived": (0.05,)}}
 
 
 # ---- What happens, and what is seen -----------------------------------------------------------------------------------------
@@ -215,6 +216,24 @@ class Pair(common.Pair):
             self.renew()
 
 
+    def case_parts(self, found):
+        def restart():
+            koid = self.left.koid
+            end_outright(koid.pid)
+            koid.wait()
+            self.left.run([BUILD / "koid", "--withdraw"],
+                          environment={"RUNTIME_DIRECTORY": str(koid.folder / "run"), "SERVICE_RESULT": "signal"})
+            self.lab.run_for(0.1)
+            start_again(self.left)
+
+        def is_whole():
+            return process_of(self.left, "worker") and role(self.left) == "master"
+        with self.watched(found):
+            self.strike("worker dies", lambda: end_outright(process_of(self.left, "worker")), is_whole, for_another=1.5)
+            self.strike("speaker dies", restart, self.leads("left"), for_another=1.5)
+        self.programs["left"] = self.left.koid
+
+
 def live(lab, found, case, name, interval, runs, seed):
     random.seed(seed)
     pair = Pair(lab, CONTENDERS[name], interval)
@@ -231,7 +250,7 @@ def live(lab, found, case, name, interval, runs, seed):
 
 EVENTS = {"stop": ("stop", "return"), "switch": ("switch", "switch back"),
           "cut": ("cut off", "cut heals", "link lost", "link back"), "split": ("split", "split heals"),
-          "pause": ("pause", "wake")}
+          "pause": ("pause", "wake"), "parts": ("worker dies", "speaker dies")}
 
 
 def judged(event, name, several):
@@ -241,7 +260,9 @@ def judged(event, name, several):
         return verdict(max(dark) <= 1.1, "<= 1100 ms")
     if name != "koi" or not several:
         return ""
-    if event in ("stop", "return", "switch", "switch back"):
+    if event == "speaker dies":
+        return verdict(max(dark) <= 0.05 and max(twice) == 0, "<= 50 ms, never twice")
+    if event in ("stop", "return", "switch", "switch back", "worker dies"):
         return verdict(max(failed) == 0 and max(twice) <= 0.02, "0 failed, twice <= 20 ms")
     if event in ("cut off", "link lost"):
         return verdict(quantile(dark, 0.99) <= 0.2, "p99 <= 200 ms")
@@ -259,7 +280,7 @@ def measure(names, cases, runs, beside, jobs, seed):
     for row in rows:
         wanted = runs if row[1].startswith("koi") else beside
         waiting += [(*row, min(IN_A_ROW, wanted - n), f"{seed} {row} {n}") for n in range(0, wanted, IN_A_ROW)]
-    length = {"pause": 25, "split": 17, "cut": 14, "stop": 9, "switch": 7}
+    length = {"parts": 6, "pause": 25, "split": 17, "cut": 14, "stop": 9, "switch": 7}
     seconds = sum(15 + length[case] * several for case, _, _, several, _ in waiting)
     print(f"{runs} runs of koi, {beside} of others, {len(waiting)} labs, {jobs} at once, seed {seed}; about "
           f"{seconds / jobs / 60:.0f} minutes …", flush=True)

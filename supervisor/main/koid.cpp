@@ -6,7 +6,9 @@
 
 #include <climits>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
+#include <string_view>
 
 #include "supervisor/base/file.h"
 #include "supervisor/speaker/speaker.h"
@@ -48,7 +50,11 @@ int test(const char* how, const std::string& configuration) {
 }
 
 int withdraw() {
-    const auto gone = koi::speaker::withdraw(koi::runtime_directory());
+    // systemd tells how the service ended; a person at a keyboard wants everything gone.
+    const char* result = std::getenv("SERVICE_RESULT");
+    const bool died = result && std::string_view(result) != "success";
+    const auto gone = koi::speaker::withdraw(koi::runtime_directory(),
+                                             died ? koi::speaker::After::death : koi::speaker::After::stop);
     if (!gone) {
         std::fprintf(stderr, "koid: %s\n", gone.error().story.c_str());
         return 1;

@@ -96,6 +96,7 @@ std::optional<Numbered> read_address(nlmsghdr* message) {
     out.secondary = address->is_v4() && (flags & IFA_F_SECONDARY) != 0;  // for IPv6 this bit means "temporary"
     out.tentative = (flags & IFA_F_TENTATIVE) != 0;
     out.deprecated = (flags & IFA_F_DEPRECATED) != 0;
+    out.ends = (flags & IFA_F_PERMANENT) == 0;
     return Numbered{out, header.ifa_index};
 }
 

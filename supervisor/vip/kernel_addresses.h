@@ -51,6 +51,7 @@ struct Found {
     bool secondary = false;
     bool tentative = false;
     bool deprecated = false;
+    bool ends = false;  // by itself: it has a lifetime
 };
 
 class KernelAddresses {

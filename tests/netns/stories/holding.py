@@ -153,6 +153,45 @@ def story_withdraw(lab):
     lab.check(withdraw().returncode == 0, "it needs no configuration")
 
 
+@story(needs={"koid", "nftables"}, timeout=90)
+def story_a_speaker_that_systemd_starts_again(lab):
+    """kill -9 of the speaker, koid --withdraw as after each stop of the unit, and koid a tenth of a second later: the address
+    answers all the time. Where nobody starts it again its lease ends; with `lease: off` --withdraw takes it away at once."""
+    left, right = lab.node("left", advskew=0), lab.node("right", advskew=100)
+    client = lab.host("client")
+    wait_for_master(lab, "left")
+    lab.run_for(2)
+
+    def die(result="signal"):
+        left.koid.kill()
+        return left.run([BUILD / "koid", "--withdraw"],
+                        environment={"RUNTIME_DIRECTORY": str(left.koid.folder / "run"), "SERVICE_RESULT": result})
+    for _ in range(rounds(3)):
+        owners = client.owners(VIP, [left, right])
+        lab.run_for(0.3)
+        die()
+        lab.run_for(0.1)
+        start_again(left)
+        lab.wait_until(lambda: role(left) == "master", 5, "left goes on")
+        lab.run_for(1.5)
+        owners.end()
+        lab.check(owners.longest_dark <= 0.05, f"nobody answered for {1000 * owners.longest_dark:.0f} ms")
+        lab.check(not owners.intervals["right"], "and nobody else did")
+    die("core-dump")
+    lab.check(left.holds(VIP), "nobody starts it again: the address is left to its lease")
+    wait_for_master(lab, "right")
+    lab.run_for(1)
+    lab.check(not left.holds(VIP), "and has ended")
+    start_again(left)
+    wait_for_master(lab, "left")
+    lab.check(VIP in die("success").stdout and not left.holds(VIP), "after a stop it is taken away")
+    config = json.loads(left.koid.config_file.read_text())
+    left.koid.write_config({**config, "carp": {**config["carp"], "lease": "off"}})
+    start_again(left)
+    wait_for_master(lab, "left", timeout=15)
+    lab.check(VIP in die().stdout and not left.holds(VIP), "without a lease it is taken away after a death, too")
+
+
 @story(needs={"koid", "nftables"}, timeout=60)
 def story_leases_are_made_ready(lab):
     """A standby makes the tables of its leases before it needs them. With `lease: off` there are none, and nothing that an earlier
