@@ -231,6 +231,11 @@ private:
         const auto read = read_trailer(payload);
         const auto* trailer = std::get_if<Trailer>(&read);
         if (!trailer || trailer->sender == our_id || !by_friend(payload, way, said)) return false;
+        // Over one family nothing may be far behind the other one.
+        for (const auto family : {Family::ipv4, Family::ipv6})
+            if (const auto other = last_.find({trailer->sender, family});
+                other != last_.end() && advert.counter + 5'000'000 < other->second)
+                return false;
         const auto last = last_.find({trailer->sender, way.source.family()});
         if (last != last_.end()) return advert.counter > last->second && last_.size() < table;
         const auto apart = std::max(advert.counter, time.wall.us) - std::min(advert.counter, time.wall.us);
