@@ -129,7 +129,7 @@ class Pair(common.Pair):
         self.lab.run_for(0.2)
         yield
         watch.end()
-        owners.end()
+        self.answered = owners.end().intervals
         for event, (since, until) in self.times.items():
             found.setdefault(event, []).append((*watch.between(since, until), owners.doubly_between(since, until)))
         found.setdefault("blind", []).append(owners.longest_pause)
@@ -232,6 +232,7 @@ class Pair(common.Pair):
             self.strike("worker dies", lambda: end_outright(process_of(self.left, "worker")), is_whole, for_another=1.5)
             self.strike("speaker dies", restart, self.leads("left"), for_another=1.5)
         self.programs["left"] = self.left.koid
+        found.setdefault("taken over", []).append(bool(self.answered["right"]))
 
 
 def live(lab, found, case, name, interval, runs, seed):
@@ -260,8 +261,9 @@ def judged(event, name, several):
         return verdict(max(dark) <= 1.1, "<= 1100 ms")
     if name != "koi" or not several:
         return ""
-    if event == "speaker dies":
-        return verdict(max(dark) <= 0.05 and max(twice) == 0, "<= 50 ms, never twice")
+    if event == "speaker dies":  # with fast adverts the peer may be faster than the restart, and hands back then
+        return verdict(quantile(dark, 0.5) <= 0.05 and max(dark) <= 0.1 and max(twice) <= 0.02,
+                       "p50 <= 50 ms, a takeover <= 100 ms, twice <= 20 ms (handing back)")
     if event in ("stop", "return", "switch", "switch back", "worker dies"):
         return verdict(max(failed) == 0 and max(twice) <= 0.02, "0 failed, twice <= 20 ms")
     if event in ("cut off", "link lost"):
@@ -307,6 +309,9 @@ def measure(names, cases, runs, beside, jobs, seed):
         if figures.get("came back"):
             back = figures["came back"]
             print(f"{row[1]}: after the switch the same machine led again in {sum(back)} of {len(back)} runs")
+        if figures.get("taken over"):
+            print(f"{row[1]}, {row[2]:g} s: the peer was faster than the restart in {sum(figures['taken over'])} of "
+                  f"{len(figures['taken over'])} deaths of the speaker")
         if figures.get("right at once"):
             print(f"{row[1]}, {row[2]:g} s: in {len(figures['right at once'])} runs of {row[0]} the client had to be led astray")
     return good
