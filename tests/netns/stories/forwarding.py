@@ -139,11 +139,11 @@ def story_a_newcomer_knows_its_backends_first(lab):
     scene = Scene(lab, "dr", only=("tcp4", "tcp6"), names=("red", "green"), directors=("left", "right"))
     left, right = scene.directors
     scene.list(red=1, green=1)
-    scene.told["carp"]["advskew"] = 40
+    scene.told["carp"]["advskew"] = 80
     scene.start(right)
     scene.wait_for_weights({"red": 1, "green": 1}, director=right)
     watch = scene.client.watch(VIP4, PORT, every_ms=5)
-    scene.told["carp"]["advskew"] = 10
+    scene.told["carp"]["advskew"] = 40
     scene.start(left)
     lab.run_for(0.5)
     watch.end()
