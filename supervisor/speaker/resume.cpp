@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 #include <sstream>
+#include <thread>
 #include <type_traits>
 
 #include "supervisor/base/file.h"
@@ -16,6 +17,7 @@ namespace koi::speaker {
 
 namespace {
 
+constexpr Duration claim_patience = 1s;
 constexpr std::uint64_t page_magic = 0x4b4f49524553554d;  // "KOIRESUM"
 
 struct Slot {
@@ -95,8 +97,12 @@ Result<Fd> claim(const std::string& directory) {
     const std::string path = directory + "/lock";
     Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!fd) return from_errno("opening " + path);
-    if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
-    if (errno != EWOULDBLOCK) return from_errno("locking " + path);
+    // A child of a speaker that was just killed holds its lock until it has become another program, or has died, too.
+    for (Duration left = claim_patience; left > 0us; left -= 10ms) {
+        if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+        if (errno != EWOULDBLOCK) return from_errno("locking " + path);
+        std::this_thread::sleep_for(10ms);
+    }
     return Error{"another koid runs already in " + directory + "; ask it with: koi status", EBUSY};
 }
 
