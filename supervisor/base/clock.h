@@ -19,8 +19,10 @@ struct Clock {
 
 // What the rest of the world calls now. Nothing waits by it; it only tells what is old.
 struct WallTime {
-    std::uint64_t us = 0;       // since 1970
-    bool synchronised = false;  // somebody disciplines this clock
+    std::uint64_t us = 0;  // since 1970
+    // Somebody disciplines this clock, and the kernel says so. Unknown counts as no: a clock that we cannot vouch for
+    // must not refuse a peer's advert, for then two nodes would lead; nor do we ask our peers to judge us by it.
+    bool synchronised = false;
 };
 
 using Duration = Clock::duration;

@@ -68,8 +68,15 @@ Instant Loop::clock() {
 }
 
 WallTime Loop::wall() {
-    timex state{};
-    const bool synchronised = ::adjtimex(&state) != TIME_ERROR;
+    timex state{};  // modes 0: read only, which needs no capability
+    const int answer = ::adjtimex(&state);
+    if (answer < 0) {
+        timespec t{};
+        must(::clock_gettime(CLOCK_REALTIME, &t));
+        return {static_cast<std::uint64_t>(t.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(t.tv_nsec / 1000),
+                false};
+    }
+    const bool synchronised = answer != TIME_ERROR;
     const bool fine = (state.status & STA_NANO) != 0;
     const auto part = static_cast<std::uint64_t>(fine ? state.time.tv_usec / 1000 : state.time.tv_usec);
     return {static_cast<std::uint64_t>(state.time.tv_sec) * 1'000'000 + part, synchronised};

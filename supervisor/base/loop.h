@@ -37,7 +37,8 @@ public:
     Instant now() const;
     // The clock itself, read anew. Only where a moment's sleep in the middle of a turn would do harm.
     static Instant clock();
-    // The wall clock, and whether the kernel knows that it is disciplined (adjtimex).
+    // The wall clock, and whether the kernel knows that it is disciplined (adjtimex). Where the kernel, or a filter
+    // of system calls, does not answer that, the time is still right and counts as not disciplined.
     static WallTime wall();
 
     // events: EPOLLIN, EPOLLOUT ... The descriptor stays the caller's.

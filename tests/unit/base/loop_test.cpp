@@ -2,7 +2,12 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/timex.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -47,6 +52,47 @@ TEST_F(LoopTest, NowIsTheBoottimeClockAndStandsStillDuringATurn) {
         loop->stop();
     });
     EXPECT_EQ(loop->run(), 0);
+}
+
+std::uint64_t realtime_us() {
+    timespec t;
+    ::clock_gettime(CLOCK_REALTIME, &t);
+    return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(t.tv_nsec) / 1000;
+}
+bool is_now(const WallTime& wall) {
+    const auto now = realtime_us();
+    return wall.us <= now && now - wall.us < 10'000'000;
+}
+
+TEST_F(LoopTest, WallIsTheRealTimeClock) { EXPECT_TRUE(is_now(Loop::wall())); }
+
+// What a unit's filter of system calls, or a container's, may do to adjtimex.
+void refuse_adjtimex() {
+    sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),  // the call's number
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clock_adjtime, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_adjtimex, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const sock_fprog filter{std::size(program), program};
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0)
+        ::_exit(77);
+}
+
+TEST_F(LoopTest, AClockStateThatCannotBeReadIsUnknownAndNot1970) {
+    const int child = ::fork();
+    if (child == 0) {
+        refuse_adjtimex();
+        timex state{};
+        if (::adjtimex(&state) != -1) ::_exit(78);
+        const auto wall = Loop::wall();
+        ::_exit(wall.synchronised ? 1 : is_now(wall) ? 0 : 2);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), 0) << "1: said to be disciplined, 2: another time, 77, 78: the test's own trouble";
 }
 
 TEST_F(LoopTest, TimersFireOnceInTheOrderOfTheirInstants) {

@@ -51,7 +51,14 @@ TEST(Counter, TheReservationIsRenewedInTime) {
 TEST(Counter, TellsTimeOnlyCloseToASynchronisedClock) {
     EXPECT_TRUE(Counter::tells_time(100'000'000, at(104'000'000)));
     EXPECT_FALSE(Counter::tells_time(100'000'000, at(106'000'000)));
-    EXPECT_FALSE(Counter::tells_time(100'000'000, {100'000'000, false}));
+    EXPECT_FALSE(Counter::tells_time(100'000'000, {100'000'000, false}))
+        << "undisciplined, or the kernel does not tell: no receiver may hold it against us";
+}
+
+TEST(Counter, FollowsAClockThatNobodyVouchesFor) {
+    Counter c({7, 3, 1000});
+    EXPECT_EQ(c.next({5'000'000, false}), 5'000'000u);
+    EXPECT_EQ(c.next({0, false}), 5'000'001u) << "even a clock that begins anew lowers nothing";
 }
 
 }  // namespace

@@ -82,6 +82,9 @@ TEST(Guard, AnOldRecordingOfANodeWeNeverHeardIsStaleWhereClocksTell) {
     Guard with(auth(require), 2), without(auth(require), 2);
     EXPECT_EQ(heard(with, old), "stale_clock");
     EXPECT_EQ(heard(without, old, now, {year_2026, false}), "new") << "nobody here knows the time";
+    Guard blind(auth(require), 2);
+    EXPECT_EQ(heard(blind, s.say(year_2026), now, {0, false}), "new")
+        << "a clock that the kernel does not vouch for refuses no peer, wherever it stands";
     EXPECT_EQ(heard(with, s.say(year_2026 - 3'600'000'000, false)), "new") << "nor there";
 }
 
