@@ -39,10 +39,10 @@ def story(needs=(), timeout=60, quiet=False):
 
 
 class Lab:
-    def __init__(self, verbose=False, out=sys.stdout):
+    def __init__(self, verbose=False, out=sys.stdout, folder=None):
         self.prefix = f"kl{os.getpid()}"
         self.wire_namespace = f"{self.prefix}-wires"
-        self.folder = Path(f"/tmp/{self.prefix}")
+        self.folder = folder or Path(f"/tmp/{self.prefix}")
         self.verbose, self.out = verbose, out
         self.hosts, self.lines = {}, []
         self.address_changes = []  # (monotonic seconds, host name, "+" or "-", address)
@@ -55,7 +55,7 @@ class Lab:
         self._old_handler = None
         if threading.current_thread() is threading.main_thread():
             self._old_handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        sweep()
+        self.sweep()
         try:
             self.folder.mkdir(mode=0o755)
             self.folder.chmod(0o755)
@@ -89,9 +89,16 @@ class Lab:
         if not os.environ.get("KOI_LAB_KEEP"):
             if kind is not None:
                 self.remember_logs()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.remove_folder()
         if self._old_handler is not None:
             signal.signal(signal.SIGTERM, self._old_handler)
+
+    def sweep(self):
+        """Removes what killed runs left behind."""
+        sweep()
+
+    def remove_folder(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def listen(self, ear, callback):
         """Calls back, on the lab's own thread, when there is something to read."""

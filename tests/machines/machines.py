@@ -1,0 +1,175 @@
+"""A laboratory of machines: Debians with systemd on one wire, and a client. Its words are those of tests/netns/lab.py, and more.
+
+    from machines import VIP, story
+
+    @story(timeout=60)
+    def story_the_backup_takes_over(lab):
+        "When the master's power is cut, the backup answers for the address."
+        lb1, lb2 = lab.pair()
+        lab.start(lb1, lb2)
+        lb1.power_cut()
+        lab.wait_until(lambda: lab.master(VIP) == "lb2", 5, "lb2 leads")
+
+Machine number x has eth0 on the front wire (10.77.0.x/24, fd77::x/64) and eth1 on the back wire (10.78.0.x/24, fd78::x/64).
+lab.client is a third place on the front wire: a network namespace without a system of its own.
+"""
+
+import contextlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import lab as netns
+import roots
+from debs import Repository, shipped
+from machine import Machine
+from nodes import VIP, VIP_6
+from processes import Failed
+
+__all__ = ["Failed", "Lab", "VIP", "VIP_6", "story"]
+CLIENT = 99
+KEYS = {"carp.key": "koi-machines", "auth.key": "koi-machines-" * 3}
+
+
+def story(needs=(), timeout=60, quiet=False, release="bookworm", packages=(), slow=False, koi=True):
+    """Says what a story needs.
+
+    needs     "ip_vs": it is taken to a kernel that has it; or names of programs of the host's
+    release   of Debian, of its machines
+    packages  Debian packages that its machines have beside the usual ones
+    slow      told only with --all, or when it is named
+    koi       without a built package of Koi it cannot be told
+    """
+    def mark(function):
+        function.needs, function.timeout, function.quiet = set(needs), timeout, quiet
+        function.release, function.packages, function.slow, function.koi = release, tuple(packages), slow, koi
+        return function
+    return mark
+
+
+def root_of(function):
+    """The root that a story's machines stand on; made if need be."""
+    return roots.root(function.release, {*function.packages, *roots.needed_by(shipped(function.release))})
+
+
+class Lab(netns.Lab):
+    def __init__(self, function, cgroup, verbose=False):
+        super().__init__(verbose, folder=Path("/run/lab"))
+        self.release, self.cgroup, self.root = function.release, cgroup, root_of(function)
+        self.debs = shipped(self.release)
+
+    def __enter__(self):
+        super().__enter__()
+        try:
+            self.repository = Repository(self.folder / "repo")
+            for deb in self.debs:
+                self.repository.add(deb)
+            self.client = self.host("client", CLIENT)
+        except BaseException as problem:
+            self.__exit__(type(problem), problem, problem.__traceback__)
+            raise
+        return self
+
+    def sweep(self):
+        """Everything here is the box's own."""
+
+    def remove_folder(self):
+        """It goes with the box."""
+
+    # Its machines
+
+    def machine(self, name, release=None, koi=False):
+        """One pristine machine, booted; with `koi` the shipped package is installed."""
+        return self._machines([name], release, koi)[0]
+
+    def _machines(self, names, release, koi):
+        if release not in (None, self.release):
+            raise Failed(f"the machines of this story are Debian {self.release}; another release is asked for by "
+                         f"@story(release=\"{release}\")")
+        booting = []
+        for name in names:  # all at once
+            number = 1 + max((one.number for one in self.hosts.values() if isinstance(one, Machine)), default=0)
+            self.hosts[name] = Machine(self, name, number, self.root)
+            booting.append(self.hosts[name])
+        for machine in booting:
+            machine.wait_booted()
+        if koi:
+            at_once(self.install, booting)
+        return booting
+
+    def install(self, machine):
+        if not self.debs:
+            raise Failed(f"there is no package of Koi for Debian {self.release} (./dev deb makes it)")
+        machine.apt_install(*self.debs)
+
+    def pair(self, carp=None, vips=None, each=None, names=("lb1", "lb2"), **parts):
+        """Two machines, the shipped package installed, keys and configuration written, the unit not started.
+
+        carp   what both have in `carp:` beside interface, keys and `auth: require`
+        vips   addresses of vhid 51, or the list as it stands in the file; VIP and VIP_6 by default
+        each   {"lb2": {"carp": {"advskew": 50}}}: what one of them has beside it; lb2 has advskew 100 unless it says so
+        parts  other parts of the file: services=[…], pools={…}
+        """
+        machines = self._machines(names, None, True)
+        for place, machine in enumerate(machines):
+            own = (each or {}).get(machine.name, {})
+            told = {"carp": {"interface": "eth0", "key_file": "/etc/koi/keys/carp.key", "auth": "require",
+                             "auth_keys": {1: "/etc/koi/keys/auth.key"}, "advskew": 100 * place, **(carp or {}),
+                             **own.get("carp", {})},
+                    "vips": addresses_of(vips or (VIP, VIP_6)), **parts,
+                    **{part: value for part, value in own.items() if part != "carp"}}
+            self.write_keys(machine)
+            self.write_configuration(machine, told)
+        return machines
+
+    def write_keys(self, machine, keys=None):
+        """Below /etc/koi/keys, readable by the user that koid runs as and by nobody else."""
+        owner = machine.unit("User") or "root"
+        machine.run("install -d -m 750 -o root -g koi /etc/koi/keys")
+        for name, text in (keys or KEYS).items():
+            machine.write(f"/etc/koi/keys/{name}", text + "\n", 0o400, f"{owner}:root")
+
+    def write_configuration(self, machine, told):
+        """koi.yaml, of a dict or of text. JSON is YAML."""
+        if not isinstance(told, str):
+            told = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+        machine.write("/etc/koi/koi.yaml", told)
+
+    def start(self, *machines, leads=VIP, timeout=15):
+        """`systemctl start koi` on all of them; waits until the first one alone holds the address."""
+        for machine in machines:
+            machine.systemctl("start", "koi")
+        if leads:
+            self.wait_until(lambda: self.master(leads) == machines[0].name, timeout,
+                            f"{machines[0].name}, and nobody else, holds {leads}")
+
+    # From the third place
+
+    def watch(self, address, every_ms=2, **more):
+        """The client asks by ping at a steady beat from now until .end()."""
+        return self.client.watch(address, **{"proto": "ping", "every_ms": every_ms, **more})
+
+    def owners(self, address, machines, every_ms=2):
+        """Each machine is asked by itself whether it answers for an address, from now until .end()."""
+        return self.client.owners(address, machines, every_ms)
+
+    def remember_logs(self, length=60):
+        for machine in self.hosts.values():
+            if isinstance(machine, Machine) and machine.powered and machine.leader:
+                with contextlib.suppress(Exception):
+                    text = machine.run("journalctl --no-pager -q -o short-precise -p 6 -n 80 _COMM=koid + _COMM=koid-worker "
+                                       "+ _COMM=koid-scout + UNIT=koi.service", check=False, timeout=5).stdout
+                    self.note([f"\n--- {machine.name}: the journal", text.rstrip()])
+        super().remember_logs(length)
+
+
+def at_once(deed, several):
+    """Does the same for each of them side by side; ends when the last one is done."""
+    with ThreadPoolExecutor(len(several)) as threads:
+        return list(threads.map(deed, several))
+
+
+def addresses_of(vips):
+    if all(isinstance(one, str) for one in vips):
+        return [{"vhid": 51, "addresses": [one if "/" in one else one + ("/64" if ":" in one else "/24") for one in vips]}]
+    return list(vips)

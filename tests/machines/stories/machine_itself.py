@@ -1,0 +1,34 @@
+"""The lab of machines itself: what its words promise."""
+
+from machines import VIP, VIP_6, story
+
+
+@story(koi=False)
+def story_machine_pristine(lab):
+    """A pristine machine boots, runs commands, keeps files over a reboot and ends with the lab."""
+    lb1 = lab.machine("lb1")
+    lab.check(lb1.run(["systemctl", "is-system-running"], check=False).stdout.strip() == "running", "every unit has started")
+    lb1.write("/etc/koi-story", "text\n", 0o640, "root:adm")
+    lab.check(lb1.read("/etc/koi-story") == "text\n", "a file can be written and read")
+    lab.check(lb1.sh("stat -c '%a %U:%G' /etc/koi-story").stdout.strip() == "640 root:adm", "with mode and owner")
+    lab.check("10.77.0.1" in lb1.addresses("eth0") and "fd77::1" in lb1.addresses("eth0"), "it has its addresses")
+    first = lb1.read("/proc/sys/kernel/random/boot_id"), lb1.sh("journalctl --list-boots -q | wc -l").stdout.strip()
+    lb1.reboot()
+    lab.check(lb1.read("/etc/koi-story") == "text\n", "a file outlives a reboot")
+    lab.check(lb1.sh("journalctl --list-boots -q | wc -l").stdout.strip() == "2", f"its journal knows two boots, not {first[1]}")
+
+
+@story(timeout=90)
+def story_pair_installs_and_leads(lab):
+    """Two machines install the package with apt; lb1 leads within four seconds of its start, over IPv4 and IPv6."""
+    lb1, lb2 = lab.pair()
+    lab.check(lb1.unit("ActiveState") == "inactive", "installed, it does not run")
+    lb1.systemctl("start", "koi")
+    lab.wait_until(lambda: lab.master(VIP) == "lb1", 15, "lb1 leads")
+    lb2.systemctl("start", "koi")
+    lab.wait_until(lambda: lb2.role() == "backup", 15, "lb2 listens")
+    lab.check(lab.master(VIP_6) == "lb1", "lb1 holds the IPv6 address, too")
+    watch = lab.watch(VIP)
+    lab.run_for(2)
+    watch.end()
+    lab.check(watch.failures == 0 and watch.probes > 100, f"{watch.probes} questions, all answered")
