@@ -61,15 +61,15 @@ public:
     void forwarding(const Wishes& w, bool nat_leaves_host) {
         if (!nat_leaves_host) return;
         if (w.nat.contains(Family::ipv4) && off("net.ipv4.ip_forward"))
-            broken("ip_forward", "nat needs IPv4 forwarding, and it is off; run: sysctl -w net.ipv4.ip_forward=1");
+            broken("ip_forward", "nat needs IPv4 forwarding, and it is off" + cure("net.ipv4.ip_forward", "1"));
         if (w.nat.contains(Family::ipv6) && off("net.ipv6.conf.all.forwarding"))
             broken("ipv6_forwarding",
-                   "nat needs IPv6 forwarding, and it is off; run: sysctl -w net.ipv6.conf.all.forwarding=1");
+                   "nat needs IPv6 forwarding, and it is off" + cure("net.ipv6.conf.all.forwarding", "1"));
         // The kernel sends redirects if either of the two says so.
         for (const auto& scope : {std::string("all"), interface_})
             if (const auto name = conf(scope, "send_redirects"); w.nat.contains(Family::ipv4) && on(name))
                 warning("send_redirects", "clients in the same network may be told a way around this director (" +
-                                              name + " is on); run: sysctl -w " + name + "=0");
+                                              name + " is on)" + cure(name, "0"));
     }
 
     void routes(const Wishes& w) {
@@ -93,23 +93,23 @@ public:
         if (value == "1")
             warning("rp_filter", "strict reverse path filtering on " + interface_ +
                                      " drops packets of clients whose way back is "
-                                     "another interface, silently; loose is enough: sysctl -w " +
-                                     own + "=2");
+                                     "another interface, silently; loose is enough" +
+                                     cure(own, "2"));
     }
 
     void connections(const Wishes& w) {
         if (off("net.ipv4.vs.expire_nodest_conn"))
             warning("expire_nodest_conn",
-                    "packets of connections to a removed backend are dropped until the connection times "
-                    "out; run: sysctl -w net.ipv4.vs.expire_nodest_conn=1");
+                    "packets of connections to a removed backend are dropped until the connection times out" +
+                        cure("net.ipv4.vs.expire_nodest_conn", "1"));
         if (w.persistence && off("net.ipv4.vs.expire_quiescent_template"))
             warning("expire_quiescent_template",
-                    "clients of persistent services stay with a backend that drains; run: sysctl "
-                    "-w net.ipv4.vs.expire_quiescent_template=1");
+                    "clients of persistent services stay with a backend that drains" +
+                        cure("net.ipv4.vs.expire_quiescent_template", "1"));
         if (w.hashing_without_replies && off("net.ipv4.vs.sloppy_tcp"))
             warning("sloppy_tcp",
-                    "connections of the schedulers sh and mh would not survive a change of master; run on every "
-                    "director: sysctl -w net.ipv4.vs.sloppy_tcp=1");
+                    "connections of the schedulers sh and mh would not survive a change of master" +
+                        cure("net.ipv4.vs.sloppy_tcp", "1") + ", on every director");
     }
 
     bool nat_leaves_host(const Wishes& w) const {
@@ -127,6 +127,12 @@ private:
     }
     void warning(const char* what, std::string sentence) {
         all.push_back({Weight::warning, what, std::move(sentence)});
+    }
+
+    // One command sets all that this configuration needs, and keeps it for every boot; where the package is not (in a
+    // container), the name and value say it.
+    static std::string cure(const std::string& name, const char* value) {
+        return "; run: koi-host-setup, which sets " + name + "=" + value;
     }
 
     // A sysctl that does not exist (a module that is not loaded yet) is no reason for advice.

@@ -30,7 +30,7 @@ namespace koi::ipvs {
 struct Advice {
     enum class Weight { warning, broken } weight;  // broken: traffic cannot flow like this
     std::string what;      // stable word for status and metrics: "ip_forward", "rp_filter", "scheduler_module" ...
-    std::string sentence;  // "NAT needs IPv4 forwarding, and it is off; run: sysctl -w net.ipv4.ip_forward=1"
+    std::string sentence;  // "NAT needs IPv4 forwarding, and it is off; run: koi-host-setup, which sets …"
     friend bool operator==(const Advice&, const Advice&) = default;
 };
 

@@ -22,7 +22,7 @@ constexpr const char* help =
     "  koid [-c FILE]          run; FILE defaults to /etc/koi/koi.yaml\n"
     "  koid -t [-c FILE]       test the configuration: every complaint with its place; exit 0 or 78\n"
     "  koid -T [-c FILE]       test it and print it in full, defaults included\n"
-    "  koid --withdraw         let go of every address that koid holds or left on this host\n"
+    "  koid --withdraw         let go of every address and virtual server that koid left on this host\n"
     "  koid --version\n"
     "\n"
     "Signals: SIGHUP reads the configuration again, SIGTERM leaves the election and lets go of everything.\n"
@@ -60,7 +60,13 @@ int withdraw() {
         return 1;
     }
     for (const auto& held : *gone) std::printf("let go of %s\n", held.text().c_str());
-    return 0;
+    // After a death connections go on through virtual servers that wait for the next worker.
+    if (died) return 0;
+    std::fflush(stdout);
+    const std::string program = worker_program();
+    ::execl(program.c_str(), "koid", "withdraw", nullptr);
+    std::perror(("koid: cannot start " + program + " to let go of virtual servers").c_str());
+    return 1;
 }
 
 bool ready_directory(const std::string& path) {

@@ -9,6 +9,7 @@
 
 #include "supervisor/base/file.h"
 #include "supervisor/config/read.h"
+#include "supervisor/withdraw_services.h"
 #include "supervisor/worker.h"
 
 namespace {
@@ -35,6 +36,16 @@ int test(const std::string& path, bool print) {
     return 0;
 }
 
+int withdraw() {
+    const auto gone = koi::withdraw_services(koi::state_directory());
+    if (!gone) {
+        std::fprintf(stderr, "koid: %s\n", gone.error().story.c_str());
+        return 1;
+    }
+    for (const auto& sentence : *gone) std::printf("%s\n", sentence.c_str());
+    return 0;
+}
+
 std::string scout_program() {
     char self[PATH_MAX];
     const ssize_t n = ::readlink("/proc/self/exe", self, sizeof self - 1);
@@ -53,10 +64,12 @@ int main(int argc, char** argv) {
     auto* run = app.add_subcommand("run", "be the worker of the koid that is on descriptor 3");
     auto* check = app.add_subcommand("test", "test a configuration");
     auto* print = app.add_subcommand("print", "test a configuration and print it in full");
+    auto* withdrawal = app.add_subcommand("withdraw", "remove the virtual servers that Koi made");
     for (auto* command : {run, check, print}) command->add_option("--configuration", configuration);
     run->add_flag("--again", again, "go on with the configuration that was in force");
     CLI11_PARSE(app, argc, argv);
     if (*check || *print) return test(configuration, static_cast<bool>(*print));
+    if (*withdrawal) return withdraw();
     return koi::run_worker({.configuration = configuration,
                             .scout_program = scout_program(),
                             .runtime_directory = koi::runtime_directory(),

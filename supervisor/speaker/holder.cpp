@@ -97,6 +97,12 @@ void Holder::let_go(Vhid vhid) {
     converge();
 }
 
+void Holder::finish() {
+    if (!present_.empty() || !leases_.value_or(false)) return;
+    lease_.reset();
+    (void)vip::KernelLease::remove();
+}
+
 // ---- The lease ----
 
 void Holder::want_leases(bool wanted) {

@@ -58,6 +58,9 @@ public:
     void let_go(Vhid);
     void renew(Vhid, const Term&);  // of what is wanted; an advert has left
     void announce_again(Vhid, Instant now);
+    // After a clean stop: where nothing is held any more, the packet filter's table goes. Not every service manager
+    // runs `koid --withdraw`.
+    void finish();
 
     void address_gone(const vip::Held&);
     void address_came(const vip::Held&);

@@ -328,6 +328,7 @@ void Speaker::tell(log::Level level, std::string_view event, std::string_view se
 }
 
 void Speaker::finish() {
+    if (stopping_ && settled_once_) holder_.finish();
     memory_.keep(counter_.close());
     keep_heard();
     memory_.finish(last_writing);

@@ -254,15 +254,15 @@ def story_the_host_is_told_what_it_lacks(lab):
     scene.start()
     scene.wait_for_weights(BOTH)
 
-    wanted = {"ip_forward": "sysctl -w net.ipv4.ip_forward=1", "forwarding": "sysctl -w net.ipv6.conf.all.forwarding=1",
-              "rp_filter": "sysctl -w net.ipv4.conf.eth0.rp_filter=2"}
+    wanted = {"ip_forward": "sets net.ipv4.ip_forward=1", "forwarding": "sets net.ipv6.conf.all.forwarding=1",
+              "rp_filter": "sets net.ipv4.conf.eth0.rp_filter=2"}
     lab.wait_until(lambda: all(any(cure in one for one in sentences(director, "host")) for cure in wanted.values()), 10,
                    "koi show troubles names all three with their cures", every=0.2)
     for sentence in sentences(director, "host"):
         lab.say(sentence)
     lab.check(all(cure in scene.koid.text() for cure in wanted.values()), "so does the journal")
     for sentence in sentences(director, "host"):  # the operator does as told
-        for name, value in re.findall(r"sysctl -w (\S+?)=(\d)", sentence):
+        for name, value in re.findall(r"sets (\S+?)=(\d)", sentence):
             director.sysctl(name, value)
     scene.list(red=1, green=2)  # a change of a pool makes koid look at the host again
     lab.wait_until(lambda: not sentences(director, "host"), 15, "nothing is said about the host any more", every=0.2)

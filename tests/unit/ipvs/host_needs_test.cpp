@@ -72,7 +72,7 @@ TEST(HostNeeds, NatNeedsForwarding) {
     const auto advice = needs(serving(Forward::nat), "eth0", host.host());
     ASSERT_EQ(advice.size(), 1u);
     EXPECT_EQ(advice[0], (Advice{Advice::Weight::broken, "ip_forward",
-                                 "nat needs IPv4 forwarding, and it is off; run: sysctl -w net.ipv4.ip_forward=1"}));
+                                 "nat needs IPv4 forwarding, and it is off; run: koi-host-setup, which sets net.ipv4.ip_forward=1"}));
     EXPECT_THAT(advised(serving(Forward::dr), host), IsEmpty());
     EXPECT_THAT(advised(serving(Forward::tun), host), IsEmpty());
     EXPECT_THAT(advised(serving(Forward::nat, "fd00::7"), host), IsEmpty());
@@ -98,7 +98,7 @@ TEST(HostNeeds, RedirectsWouldLeadClientsAround) {
     const auto advice = needs(serving(Forward::nat), "eth0", host.host());
     ASSERT_EQ(advice.size(), 1u);
     EXPECT_EQ(advice[0].weight, Advice::Weight::warning);
-    EXPECT_THAT(advice[0].sentence, HasSubstr("sysctl -w net.ipv4.conf.eth0.send_redirects=0"));
+    EXPECT_THAT(advice[0].sentence, HasSubstr("sets net.ipv4.conf.eth0.send_redirects=0"));
     EXPECT_THAT(advised(serving(Forward::dr), host), IsEmpty());
 }
 
@@ -140,7 +140,7 @@ TEST(HostNeeds, AnInterfaceWithADotIsWrittenAsSysctlWantsIt) {
     host.sysctls["net.ipv4.conf.eth0/100.rp_filter"] = "1";
     const auto advice = needs(serving(Forward::dr), "eth0.100", host.host());
     ASSERT_EQ(advice.size(), 1u);
-    EXPECT_THAT(advice[0].sentence, HasSubstr("sysctl -w net.ipv4.conf.eth0/100.rp_filter=2"));
+    EXPECT_THAT(advice[0].sentence, HasSubstr("sets net.ipv4.conf.eth0/100.rp_filter=2"));
 }
 
 TEST(HostNeeds, AKernelWithoutIpvsIsSaidOnce) {
