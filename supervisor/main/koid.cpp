@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "supervisor/base/file.h"
+#include "supervisor/speaker/container.h"
 #include "supervisor/speaker/speaker.h"
 #include "supervisor/speaker/withdraw.h"
 
@@ -107,6 +108,8 @@ int main(int argc, char** argv) {
     }
     if (withdrawing) return withdraw();
     if (testing) return test(testing, configuration);
+    if (::getpid() == 1)
+        if (const auto ended = koi::speaker::first_process(configuration)) return *ended;
     if (!ready_directory(koi::runtime_directory()) || !ready_directory(koi::state_directory())) return 1;
     return koi::speaker::run({configuration, worker_program(), koi::runtime_directory(), koi::state_directory()});
 }
