@@ -35,8 +35,7 @@ if(CMAKE_UNITY_BUILD)
     target_compile_options(koi_flags INTERFACE -Wno-subobject-linkage)
 endif()
 target_compile_options(koi_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -fno-semantic-interposition)
-target_compile_definitions(koi_flags INTERFACE
-    KOI_VERSION="${PROJECT_VERSION}" KOI_LIBEXECDIR="${CMAKE_INSTALL_PREFIX}/lib/koi" _GNU_SOURCE)
+target_compile_definitions(koi_flags INTERFACE _GNU_SOURCE)
 if(KOI_SANITIZE)
     # GCC 12 sees uninitialised variants that are none once the sanitizers have rewritten them.
     target_compile_options(koi_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all
