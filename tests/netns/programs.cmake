@@ -6,3 +6,10 @@ target_link_libraries(ipvs_kernel_laws PRIVATE koi_flags koi_ipvs GTest::gtest G
 add_test(NAME ipvs_kernel_laws COMMAND ${CMAKE_CURRENT_LIST_DIR}/engine/run --timeout 200 -- $<TARGET_FILE:ipvs_kernel_laws>)
 set_tests_properties(ipvs_kernel_laws PROPERTIES LABELS netns TIMEOUT 240 SKIP_RETURN_CODE 77
                      ENVIRONMENT "KOI_BUILD=${CMAKE_BINARY_DIR}")
+
+# What lets User Mode Linux run on processors with a wide register file (engine/uml.sh).
+enable_language(C)
+add_executable(wide_registers_test ${CMAKE_CURRENT_LIST_DIR}/engine/wide_registers_test.cpp ${CMAKE_CURRENT_LIST_DIR}/engine/wide_registers.c)
+target_link_libraries(wide_registers_test PRIVATE koi_flags GTest::gtest_main)
+add_test(NAME wide_registers COMMAND wide_registers_test)
+set_tests_properties(wide_registers PROPERTIES LABELS unit)

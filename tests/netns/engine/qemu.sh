@@ -1,4 +1,5 @@
-# qemu without hardware help, with Debian's own kernel: everything works, everything is slow. Sourced by engine/run.
+# qemu with Debian's own kernel: everything works; without hardware help (KVM) everything is slow. Sourced by engine/run.
+# `qemu-kvm` is a machine of its own among the engines: a /dev/kvm that is there may still not run a guest, and then says nothing.
 #
 # The kernel package is downloaded and unpacked below build/lab/, not installed. The caller's root is shared over 9p,
 # read-only, below a layer in memory; the project's folder and the job's folder are shared once more, writable.
@@ -54,7 +55,11 @@ qemu_make_initramfs() {
 }
 
 qemu_command() {
-    local shared=() number=0 folder
+    local shared=() number=0 folder accel=tcg,thread=multi
+    boot_seconds=240
+    if [ "$engine" = qemu-kvm ]; then
+        accel=kvm boot_seconds=20
+    fi
     qemu_get_kernel
     qemu_shares=("$root" "$job" ${KOI_BUILD:+"$KOI_BUILD"})
     qemu_make_initramfs
@@ -64,7 +69,7 @@ qemu_command() {
     done
     local output=(-chardev "file,id=out,path=$job/out" -chardev "file,id=err,path=$job/err")
     [ "$tty" = no ] || output=(-chardev stdio,id=out,signal=off -chardev null,id=err)
-    guest=(qemu-system-x86_64 -machine q35 -accel "${KOI_QEMU_ACCEL:-tcg,thread=multi}" -cpu max -smp 2
+    guest=(qemu-system-x86_64 -machine q35 -accel "${KOI_QEMU_ACCEL:-$accel}" -cpu max -smp 2
         -m "${KOI_ENGINE_MEMORY:-1024}" -nodefaults -display none -no-reboot
         -kernel "$qemu_kernel_folder/boot/vmlinuz-$qemu_kernel" -initrd "$job/initramfs.img"
         -append "console=ttyS0 quiet panic=-1 mitigations=off koi_serial_from_1"
