@@ -117,6 +117,7 @@ class Koid(Process):
         if not Path(program).exists():
             raise Failed(f"{program} is not there; ./dev build makes it")
         if under_unit.wanted():
+            self.owner = getattr(entrance, "owner", None)
             self._give(self.folder / "run", self.folder / "state", self.key_file, self.auth_key)
             program = under_unit.reachable(program, host.lab.folder / "programs")
             entrance = entrance or (None if watcher else under_unit.entrance())
@@ -151,10 +152,9 @@ class Koid(Process):
         beside.rename(path)
         return path
 
-    @staticmethod
-    def _give(*paths):
+    def _give(self, *paths):
         try:
-            under_unit.give(*paths)
+            under_unit.give(*paths, owner=self.owner)
         except OSError as problem:
             raise Failed(f"koid's files cannot be given to its unit's user: {problem}; KOI_AS_ROOT=1 starts it as root") from None
 

@@ -217,13 +217,13 @@ def entrance(with_filter=True, without=(), as_root=False):
             _must(_prctl(PR_SET_NO_NEW_PRIVS, 1), "refusing new privileges")
         if code:
             _must(_libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, filter_buffer, 0, 0), "filtering system calls")
-    enter.keeps = buffer  # filter_buffer points there
+    enter.keeps, enter.owner = buffer, (uid, gid)  # filter_buffer points to the first
     return enter
 
 
-def give(*folders):
+def give(*folders, owner=None):
     """What systemd does with RuntimeDirectory= and StateDirectory=: they are the unit's user's, and all that is in them."""
-    uid, gid = ids()
+    uid, gid = owner or ids()
     for folder in folders:
         for path in (Path(folder), *Path(folder).rglob("*")):
             os.chown(path, uid, gid, follow_symlinks=False)
