@@ -82,6 +82,16 @@ Outcome give_up_privileges() {
 
 }  // namespace
 
+// Where memory runs out the scout goes first: it is back in a moment, and pools stay as last known meanwhile. What
+// the unit spares koid of (OOMScoreAdjust=) is not for it. Only more may be said, so where nothing was spared nothing
+// changes.
+void give_up_protection() {
+    const Fd score(::open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC));
+    char present[16] = {};
+    if (!score || ::read(score.get(), present, sizeof present - 1) <= 0 || present[0] != '-') return;
+    [[maybe_unused]] const auto written = ::pwrite(score.get(), "0", 1, 0);
+}
+
 int scout_main(int channel_fd) {
     log::speak_as("scout");
     if (::fcntl(channel_fd, F_GETFD) < 0) {
@@ -91,6 +101,7 @@ int scout_main(int channel_fd) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     // What ends it is the end of the channel, not a key pressed on the terminal of koid.
     for (const int ignored : {SIGINT, SIGHUP, SIGTERM, SIGPIPE}) ::signal(ignored, SIG_IGN);
+    give_up_protection();  // before we are somebody else, who may not
     if (auto done = give_up_privileges(); !done) {
         log::note(log::Level::error, "start", "the scout will not run with privileges: " + done.error().story);
         return 1;

@@ -10,10 +10,11 @@ namespace koi {
 
 namespace {
 constexpr int channel_number = 3;  // the scout finds us there
-}
+constexpr Duration slept = 500ms;  // a timer so late: we, or the machine, stood still meanwhile
+}  // namespace
 
-ScoutProcess::ScoutProcess(Loop& loop, std::string program, Told told)
-    : loop_(loop), program_(std::move(program)), told_(std::move(told)) {}
+ScoutProcess::ScoutProcess(Loop& loop, std::string program, Told told, Duration silence)
+    : loop_(loop), program_(std::move(program)), told_(std::move(told)), silence_(silence) {}
 
 // Closing the channel ends it. It runs as another user, so that we may not even send it a signal.
 ScoutProcess::~ScoutProcess() = default;
@@ -32,6 +33,8 @@ void ScoutProcess::start() {
     scout.command = {program_};
     scout.argv0 = "koid scout";
     scout.keep_fds = {{pair->second.get(), channel_number}};
+    scout.capabilities = {Capability::setuid, Capability::setgid,
+                          Capability::setpcap};  // to be without them, as another
     scout.when_parent_dies = SIGKILL;
     const auto pid = spawn(scout);
     if (!pid) return again(pid.error().story);
@@ -39,6 +42,7 @@ void ScoutProcess::start() {
     channel_ = std::make_unique<ChannelOnLoop>(
         loop_, std::move(pair->first), Priority::facts, "scout",
         [this](std::span<const std::uint8_t> bytes) {
+            last_word_ = loop_.now();
             if (const auto message = discovery::decode(bytes))
                 told_.message(*message);
             else
@@ -46,12 +50,30 @@ void ScoutProcess::start() {
         },
         [this](const std::string&) { channel_.reset(); });  // it ends when it finds that nobody listens
     end_ = loop_.on_end(pid_, Priority::facts, "scout end", [this](int code, int status) { ended(code, status); });
+    last_word_ = loop_.now();
+    watch_silence();
     (void)channel_->send(discovery::encode(discovery::WatchPools{pools_}));
+}
+
+void ScoutProcess::watch_silence() {
+    const Instant due = last_word_ + silence_;
+    silence_timer_ = loop_.at(due, Priority::facts, "scout silence", [this, due] {
+        if (pid_ == 0) return;
+        if (loop_.now() - due > slept) last_word_ = loop_.now();  // we have not listened either
+        if (loop_.now() - last_word_ < silence_) return watch_silence();
+        log::note(log::Level::error, "scout",
+                  "the scout has been silent for " + std::to_string(silence_ / 1s) + " s; ending it");
+        last_word_ = loop_.now();  // once more if it survives that
+        watch_silence();
+        if (auto done = signal_process_of("koi-scout", pid_, SIGKILL); !done)
+            log::note(log::Level::error, "scout", done.error().story);
+    });
 }
 
 void ScoutProcess::ended(int code, int status) {
     pid_ = 0;
     channel_.reset();
+    silence_timer_.reset();
     again(code == CLD_EXITED ? "the scout ended with code " + std::to_string(status)
                              : "the scout was ended by signal " + std::to_string(status));
 }

@@ -1,7 +1,7 @@
 // supervisor/scout_process.h
 //
-// The scout as the worker sees it: started, told what to watch, listened to, started again. If it is gone, pools stay
-// as last known.
+// The scout as the worker sees it: started, told what to watch, listened to, started again when it dies or falls
+// silent. If it is gone, pools stay as last known.
 #pragma once
 
 #include <functional>
@@ -21,7 +21,8 @@ public:
         std::function<void(const discovery::Message&)> message;
         std::function<void(const std::string& because)> gone;
     };
-    ScoutProcess(Loop&, std::string program, Told);
+    // silence: a scout without a heartbeat for that long is hung and is killed.
+    ScoutProcess(Loop&, std::string program, Told, Duration silence = 5s);
     ~ScoutProcess();
 
     void watch(std::vector<discovery::PoolSettings>);  // starts it if need be
@@ -30,15 +31,18 @@ private:
     void start();
     void ended(int code, int status);
     void again(const std::string& because);
+    void watch_silence();
 
     Loop& loop_;
     std::string program_;
     Told told_;
+    Duration silence_;
     RestartPolicy policy_;
     std::vector<discovery::PoolSettings> pools_;
     std::unique_ptr<ChannelOnLoop> channel_;
-    Watch end_, restart_;
+    Watch end_, restart_, silence_timer_;
     int pid_ = 0;
+    Instant last_word_{};
 };
 
 }  // namespace koi

@@ -1,6 +1,7 @@
 #include "supervisor/base/child.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/close_range.h>
 #include <poll.h>
 #include <sys/prctl.h>
@@ -29,6 +30,7 @@ struct Prepared {
     std::vector<Kept> kept;
     int first_free = 3;  // above every number the child is promised
     int death_signal;
+    std::uint64_t capabilities;
     pid_t parent = ::getpid();
 };
 
@@ -55,7 +57,8 @@ Prepared::Prepared(const Spawn& spawn)
     : program(spawn.command[0].c_str()),
       words(spawn.command),
       variables(environment_of(spawn)),
-      death_signal(spawn.when_parent_dies) {
+      death_signal(spawn.when_parent_dies),
+      capabilities(bits_of(spawn.capabilities)) {
     if (!spawn.argv0.empty()) words[0] = spawn.argv0;
     argv = pointers(words);
     envp = pointers(variables);
@@ -67,7 +70,7 @@ Prepared::Prepared(const Spawn& spawn)
 
 // ---- In the child. Only system calls from here to exec. ----
 
-enum class Step : int { descriptors, death_signal, exec };
+enum class Step : int { descriptors, capabilities, death_signal, exec };
 struct News {
     Step step;
     int code;
@@ -90,6 +93,22 @@ void take_descriptors(Prepared& p, int& report) {
         if (::dup2(keep.parked, keep.number) < 0) give_up(report, Step::descriptors);
 }
 
+// An exec by anybody but root keeps the ambient set and nothing else. It stands on permitted and inheritable.
+bool hand_on(std::uint64_t wanted) {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct sets[2] = {};
+    if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) return false;
+    if (::syscall(SYS_capget, &header, sets) != 0) return false;
+    for (auto half : {0, 1})
+        sets[half].inheritable = sets[half].permitted & static_cast<std::uint32_t>(wanted >> 32 * half);
+    if (::syscall(SYS_capset, &header, sets) != 0) return false;
+    for (unsigned long number = 0; number < 64; ++number)
+        if ((sets[number / 32].inheritable >> number % 32 & 1) != 0 &&
+            ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0) != 0)
+            return false;
+    return true;
+}
+
 void forget_signals() {
     struct sigaction plain {};
     plain.sa_handler = SIG_DFL;
@@ -101,6 +120,7 @@ void forget_signals() {
 
 [[noreturn]] void become(Prepared& p, int report) {
     take_descriptors(p, report);
+    if (!hand_on(p.capabilities)) give_up(report, Step::capabilities);
     if (p.death_signal != 0) {
         if (::prctl(PR_SET_PDEATHSIG, p.death_signal) != 0) give_up(report, Step::death_signal);
         if (::getppid() != p.parent) ::_exit(127);  // it died before we asked: nobody is left to tell
@@ -120,6 +140,7 @@ Outcome hear_of(const std::string& program, int report, std::chrono::millisecond
     News news{};
     if (ready.revents == 0 || ::read(report, &news, sizeof news) != sizeof news) return Done{};
     const std::string deed = news.step == Step::descriptors    ? "handing descriptors to " + program
+                             : news.step == Step::capabilities ? "handing capabilities to " + program
                              : news.step == Step::death_signal ? "choosing the death signal of " + program
                                                                : "starting " + program;
     return from_errno(deed, news.code);

@@ -12,10 +12,12 @@
 #include <chrono>
 #include <csignal>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "supervisor/base/privileges.h"
 #include "supervisor/base/result.h"
 
 namespace koi {
@@ -27,6 +29,9 @@ struct Spawn {
     std::map<std::string, std::string> environment = {};  // added to ours, or instead of ours
     // Not passed on: systemd listens to us, not to our children.
     std::vector<std::string> without = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"};
+    // What it has of ours (permitted, if not in effect): of the rest nothing passes the exec. A root that may still
+    // gain privileges by exec gains those of the bounding set all the same.
+    std::set<Capability> capabilities = {};
     // The signal it gets when we die, however we die; 0: none. A change of user, by setuid() or a set-uid program,
     // makes the kernel forget this; become_user() in privileges.h restores it. Even then it only arrives, as any
     // signal of ours, if the program runs as our user or we have CAP_KILL.

@@ -55,7 +55,7 @@ std::string upper(std::string_view word) {
     return out;
 }
 
-void to_journal(Level level, std::string_view event, std::string_view sentence, const Fields& fields) {
+bool to_journal(Level level, std::string_view event, std::string_view sentence, const Fields& fields) {
     std::vector<std::string> lines = {
         "MESSAGE=" + std::string(sentence), "PRIORITY=" + std::to_string(static_cast<int>(level)),
         "SYSLOG_IDENTIFIER=koid",           "MESSAGE_ID=" + message_id(event),
@@ -63,7 +63,7 @@ void to_journal(Level level, std::string_view event, std::string_view sentence, 
     for (const auto& [key, value] : fields) lines.push_back(upper(key) + "=" + value);
     std::vector<iovec> parts;
     for (auto& line : lines) parts.push_back({line.data(), line.size()});
-    sd_journal_sendv(parts.data(), static_cast<int>(parts.size()));
+    return sd_journal_sendv(parts.data(), static_cast<int>(parts.size())) >= 0;
 }
 
 std::string quoted(const std::string& value) {
@@ -77,7 +77,7 @@ std::string quoted(const std::string& value) {
 
 void to_stderr(Level level, std::string_view event, std::string_view sentence, const Fields& fields) {
     std::string line;
-    if (!isatty(STDERR_FILENO)) line = "<" + std::to_string(static_cast<int>(level)) + ">";
+    if (stderr_is_journal()) line = "<" + std::to_string(static_cast<int>(level)) + ">";
     line += process_name + ": " + std::string(event) + ": " + std::string(sentence);
     for (const auto& [key, value] : fields) {
         const bool plain = value.find_first_of(" \t\"=") == std::string::npos && !value.empty();
@@ -95,7 +95,7 @@ void to_stderr(Level level, std::string_view event, std::string_view sentence, c
 
 void note(Level level, std::string_view event, std::string_view sentence, const Fields& fields) {
     if (level > lowest_shown) return;
-    if (stderr_is_journal()) return to_journal(level, event, sentence, fields);
+    if (stderr_is_journal() && to_journal(level, event, sentence, fields)) return;
     to_stderr(level, event, sentence, fields);
 }
 

@@ -1,8 +1,9 @@
 // supervisor/base/log.h
 //
 // One event, one line: a sentence for a person, and the same facts as key=value for machines. When stderr is
-// connected to the journal the fields are sent as KOI_* fields with MESSAGE_ID; otherwise one line on stderr that
-// begins with journald's priority ("<4>...") unless stderr is a terminal.
+// connected to the journal the fields are sent as KOI_* fields with MESSAGE_ID; if the journal does not take them,
+// the line goes to its stream and begins with the priority it reads there ("<4>..."). Everywhere else, on a terminal,
+// in a container or a file, a line is plain.
 //
 //     log::note(log::Level::notice, "role", "vhid 51 is master now", {{"vhid", "51"}, {"because", "peer silent 3.1
 //     s"}});

@@ -4,7 +4,10 @@
 #include <pwd.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include <csignal>
 
 #include <memory>
 #include <utility>
@@ -57,6 +60,18 @@ std::vector<cap_value_t> values(const std::set<Capability>& wanted) {
     return out;
 }
 
+std::string how_to_get(const std::string& names, const std::set<Capability>& wanted) {
+    bool bounded = false;
+    for (const auto value : values(wanted)) bounded = bounded || cap_get_bound(value) == 0;
+    return "run as root or give the unit AmbientCapabilities=" + names +
+           (bounded ? " and let its CapabilityBoundingSet= have them; a container wants --cap-add" : "");
+}
+
+std::pair<uid_t, gid_t> ids_of(const std::string& user) {
+    const passwd* entry = ::getpwnam(user.c_str());
+    return entry ? std::pair(entry->pw_uid, entry->pw_gid) : std::pair<uid_t, gid_t>(nobody, nobody);
+}
+
 // The kernel numbers capabilities densely; cap_get_bound() fails at the first number it does not know.
 Outcome narrow_bounding_set(const std::vector<cap_value_t>& kept) {
     if (!can(CAP_SETPCAP)) return Done{};  // then file capabilities and set-uid root remain; see no_new_privs
@@ -88,36 +103,64 @@ Outcome keep_only(const std::set<Capability>& wanted, bool forever, const std::s
     const Caps ours(cap_get_proc());
     if (!ours) return from_errno("reading our capabilities");
     if (const auto names = missing(ours, wanted); !names.empty())
-        return Error{"needs " + names + "; run as root or give the unit AmbientCapabilities=" + names, EPERM};
+        return Error{"needs " + names + "; " + how_to_get(names, wanted), EPERM};
 
-    const auto kept = values(wanted);
-    auto bounding = values(for_children);
-    bounding.insert(bounding.end(), kept.begin(), kept.end());
-    if (auto done = narrow_bounding_set(bounding); !done) return done;
+    auto all = wanted;
+    all.insert(for_children.begin(), for_children.end());
+    if (auto done = narrow_bounding_set(values(all)); !done) return done;
     const Caps next(cap_init());
-    const int n = static_cast<int>(kept.size());
     bool filled = next != nullptr;
-    if (n > 0) {
-        filled = filled && cap_set_flag(next.get(), CAP_PERMITTED, n, kept.data(), CAP_SET) == 0;
-        filled = filled && cap_set_flag(next.get(), CAP_EFFECTIVE, n, kept.data(), CAP_SET) == 0;
+    const auto raise = [&](cap_value_t value, cap_flag_t flag) {
+        filled = filled && cap_set_flag(next.get(), flag, 1, &value, CAP_SET) == 0;
+    };
+    for (const auto value : values(wanted)) raise(value, CAP_EFFECTIVE);
+    for (const auto value : values(all)) {
+        if (has(ours, value, CAP_PERMITTED)) raise(value, CAP_PERMITTED);
+        // Inheritable can only shrink here: what the unit gave stays, as ambient capabilities stand on it. The kernel
+        // takes away from the ambient set what leaves permitted or inheritable.
+        if (has(ours, value, CAP_INHERITABLE)) raise(value, CAP_INHERITABLE);
     }
-    // Inheritable can only shrink here: what the unit gave stays, as ambient capabilities stand on it. The kernel
-    // takes away from the ambient set what leaves permitted or inheritable.
-    for (const auto value : kept)
-        if (has(ours, value, CAP_INHERITABLE))
-            filled = filled && cap_set_flag(next.get(), CAP_INHERITABLE, 1, &value, CAP_SET) == 0;
     if (!filled || cap_set_proc(next.get()) != 0) return from_errno("giving up capabilities");
     if (forever && ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return from_errno("refusing new privileges");
     return Done{};
 }
 
-Outcome become_user(const std::string& name) {
-    uid_t uid = nobody;
-    gid_t gid = nobody;
-    if (const passwd* entry = ::getpwnam(name.c_str())) {
-        uid = entry->pw_uid;
-        gid = entry->pw_gid;
+std::string lacking(const std::set<Capability>& wanted) {
+    const Caps ours(cap_get_proc());
+    const auto names = ours ? missing(ours, wanted) : "";
+    return names.empty() ? "" : names + "; " + how_to_get(names, wanted);
+}
+
+std::uint64_t bits_of(const std::set<Capability>& wanted) {
+    std::uint64_t bits = 0;
+    for (const auto value : values(wanted)) bits |= std::uint64_t{1} << value;
+    return bits;
+}
+
+Outcome signal_process_of(const std::string& user, int pid, int signal) {
+    if (::kill(pid, signal) == 0) return Done{};
+    if (errno != EPERM) return from_errno("signalling process " + std::to_string(pid));
+    const auto [uid, gid] = ids_of(user);
+    // In a child, as a user is changed for good.
+    const pid_t messenger = ::fork();
+    if (messenger < 0) return from_errno("signalling process " + std::to_string(pid));
+    if (messenger == 0) {
+        const Caps ours(cap_get_proc());
+        const cap_value_t value = CAP_SETUID;
+        const bool may = ours && cap_set_flag(ours.get(), CAP_EFFECTIVE, 1, &value, CAP_SET) == 0 &&
+                         cap_set_proc(ours.get()) == 0 && ::setresuid(uid, uid, uid) == 0;
+        ::_exit(may && ::kill(pid, signal) == 0 ? 0 : errno);
     }
+    int status = 0;
+    while (::waitpid(messenger, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return Done{};
+    return from_errno("signalling process " + std::to_string(pid) + " of user " + user,
+                      WIFEXITED(status) ? WEXITSTATUS(status) : EINTR);
+}
+
+Outcome become_user(const std::string& name) {
+    const auto [uid, gid] = ids_of(name);
     const bool may = can(CAP_SETUID) && can(CAP_SETGID);
     if (!may && ::geteuid() != 0) return Done{};
     const std::string deed = "becoming user " + name + " (uid " + std::to_string(uid) + ")";

@@ -11,6 +11,7 @@
 
 #include "supervisor/base/check.h"
 #include "supervisor/base/file.h"
+#include "supervisor/base/ownership.h"
 
 namespace koi::speaker {
 
@@ -169,7 +170,7 @@ private:
             if (written)
                 troubles_.erase(next.key());
             else
-                troubles_[next.key()] = written.error().story;
+                troubles_[next.key()] = told_with_owner(written.error(), next.key()).story;
             changed_.notify_all();
         }
     }
@@ -192,7 +193,7 @@ auto recall(const std::string& path, Read read, const std::string& lost, const M
     -> decltype(read("")) {
     const auto text = read_whole(path, 1u << 20);
     if (!text) {
-        if (text.error().code != ENOENT) tell(text.error().story + "; " + lost);
+        if (text.error().code != ENOENT) tell(told_with_owner(text.error(), path).story + "; " + lost);
         return std::nullopt;
     }
     auto value = read(*text);

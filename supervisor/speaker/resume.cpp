@@ -12,6 +12,7 @@
 #include <type_traits>
 
 #include "supervisor/base/file.h"
+#include "supervisor/base/ownership.h"
 
 namespace koi::speaker {
 
@@ -63,7 +64,8 @@ Notes Notes::open(const std::string& directory, std::string& problem) {
             return Notes(page, true);
         }
     }
-    problem = from_errno("keeping " + path).story + "; a speaker that is started again will not resume its roles";
+    problem = told_with_owner(from_errno("keeping " + path), path).story +
+              "; a speaker that is started again will not resume its roles";
     return Notes(new Page{}, false);
 }
 
@@ -96,7 +98,7 @@ void Notes::forget(Vhid vhid) { page_->slots[vhid.value()] = {}; }
 Result<Fd> claim(const std::string& directory) {
     const std::string path = directory + "/lock";
     Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!fd) return from_errno("opening " + path);
+    if (!fd) return told_with_owner(from_errno("opening " + path), path);
     // A child of a speaker that was just killed holds its lock until it has become another program, or has died, too.
     for (Duration left = claim_patience; left > 0us; left -= 10ms) {
         if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;

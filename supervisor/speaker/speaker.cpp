@@ -3,11 +3,14 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "supervisor/base/check.h"
 #include "supervisor/base/privileges.h"
+#include "supervisor/speaker/lives.h"
 #include "supervisor/speaker/reports.h"
 
 namespace koi::speaker {
@@ -42,7 +45,8 @@ Speaker::Speaker(Loop& loop, vip::KernelAddresses kernel, Notes notes, Memory me
               {.message = [this](const auto& message) { heard(message); },
                .started = [this] { brief_worker(); },
                .gone = [this](const auto& because) { worker_gone(because); },
-               .hopeless = [this](int code) { loop_.stop(code); }}) {}
+               .hopeless = [this](int code) { loop_.stop(code); }}),
+      watchdog_(loop) {}
 
 void Speaker::start(std::vector<std::string> problems) {
     problems_ = std::move(problems);
@@ -58,7 +62,7 @@ void Speaker::start(std::vector<std::string> problems) {
     Loop::move(settle_timer_, Instant::max());
     look_timer_ = loop_.at(Instant::max(), Priority::address, "look", [this] { look(false); });
     Loop::move(look_timer_, Instant::max());
-    loop_.answer_watchdog();
+    watchdog_.start();
     worker_.start();
 }
 
@@ -158,7 +162,18 @@ void Speaker::apply(const link::Settings& settings) {
         for (const auto& [vhid, g] : groups_)
             if (g->role() != carp::Role::master) holder_.let_go(vhid);
     settle_demotion();
+    settle_watchdog();
     report_soon();
+}
+
+// A speaker that hangs is to be back before the least patient peer of any vhid leads.
+void Speaker::settle_watchdog() {
+    std::optional<Duration> least;
+    for (const auto& vhid : settings_.vhids) {
+        const auto patience = carp::least_patience(vhid.carp, vhid.carp.advskew);
+        least = std::min(least.value_or(patience), patience);
+    }
+    if (least) watchdog_.set(watchdog_time(*least));
 }
 
 void Speaker::brief_worker() {
@@ -360,25 +375,38 @@ void Speaker::leave_when_free() {
     });
 }
 
-int run(const Setup& setup) {
-    log::speak_as("speaker");
+namespace {
+
+constexpr int bad_configuration = 78;  // EX_CONFIG
+
+// An installed but unconfigured koid is nothing that could be mended by starting it again.
+bool says_that_nothing_is_configured(const std::string& path) {
+    if (::access(path.c_str(), F_OK) == 0 || errno != ENOENT) return false;
+    log::note(
+        log::Level::error, "configuration",
+        "there is no " + path +
+            "; copy /usr/share/doc/koi/examples/koi.yaml there, fit it to this host (man koi.yaml), test it with "
+            "koid -t and start koid again");
+    return true;
+}
+
+const std::set<Capability> ours = {Capability::net_admin, Capability::net_raw};
+const std::set<Capability> of_the_worker = {Capability::setuid, Capability::setgid, Capability::setpcap};
+
+int live(const Setup& setup) {
     auto loop = Loop::open();
     auto kernel = loop ? vip::KernelAddresses::open() : Result<vip::KernelAddresses>(loop.error());
     if (!kernel) {
         log::note(log::Level::error, "start", kernel.error().story);
         return 1;
     }
-    if (auto kept = keep_only({Capability::net_admin, Capability::net_raw}, false,
-                              {Capability::setuid, Capability::setgid, Capability::setpcap});
-        !kept) {
+    if (auto kept = keep_only(ours, false, of_the_worker); !kept) {
         log::note(log::Level::error, "start", "koid " + kept.error().story);
         return 1;
     }
-    const auto claimed = claim(setup.runtime_directory);
-    if (!claimed) {
-        log::note(log::Level::error, "start", claimed.error().story);
-        return 1;
-    }
+    if (const auto names = lacking(of_the_worker); !names.empty())
+        log::note(log::Level::warning, "start",
+                  "the scout, which talks with strangers, cannot run as a user of its own: koid lacks " + names);
     std::string problem;
     auto notes = Notes::open(setup.runtime_directory, problem);
     if (!problem.empty()) log::note(log::Level::warning, "start", problem);
@@ -391,6 +419,22 @@ int run(const Setup& setup) {
     speaker.start(std::move(problems));
     const int code = loop->run();
     speaker.finish();
+    return code;
+}
+
+}  // namespace
+
+int run(const Setup& setup) {
+    log::speak_as("speaker");
+    if (says_that_nothing_is_configured(setup.configuration)) return bad_configuration;
+    const auto claimed = claim(setup.runtime_directory);
+    if (!claimed) {
+        log::note(log::Level::error, "start", claimed.error().story);
+        return 1;
+    }
+    if (!begin_life(setup.runtime_directory)) return 0;
+    const int code = live(setup);
+    if (code == 0 || code == bad_configuration) end_life(setup.runtime_directory);
     return code;
 }
 

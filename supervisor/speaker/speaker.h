@@ -20,6 +20,7 @@
 
 #include "supervisor/base/log.h"
 #include "supervisor/base/loop.h"
+#include "supervisor/base/watchdog.h"
 #include "supervisor/speaker/group.h"
 #include "supervisor/speaker/holder.h"
 #include "supervisor/speaker/memory.h"
@@ -79,6 +80,7 @@ private:
     void remember();
     void keep_heard();
     void settle_demotion();
+    void settle_watchdog();
     Demotion demotion_of(const Group&) const;
     void report();
     void report_soon();
@@ -99,6 +101,7 @@ private:
     carp::Counter counter_;
     Holder holder_;
     WorkerProcess worker_;
+    Watchdog watchdog_;
 
     bool settled_once_ = false;  // the first settings were applied
     bool stopping_ = false, ready_told_ = false;

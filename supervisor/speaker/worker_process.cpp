@@ -12,6 +12,7 @@ namespace {
 
 constexpr int bad_configuration = 78;  // EX_CONFIG
 constexpr int channel_number = 3;      // the worker finds us there
+constexpr Duration slept = 500ms;      // a timer so late: we, or the machine, stood still meanwhile
 
 std::string story_of(int code, int status) {
     if (code == CLD_EXITED) return "the worker ended with code " + std::to_string(status);
@@ -41,6 +42,7 @@ void WorkerProcess::start() {
         worker.argv0 = "koid worker";
         if (has_worked_) worker.command.push_back("--again");  // goes on with the configuration that worked
         worker.keep_fds = {{pair->second.get(), channel_number}};
+        worker.capabilities = {Capability::net_admin, Capability::setuid, Capability::setgid, Capability::setpcap};
         worker.when_parent_dies = 0;  // it ends by itself when the channel closes, and leaves the tables as they are
         pid = spawn(worker);
     }
@@ -82,8 +84,10 @@ void WorkerProcess::heard(std::span<const std::uint8_t> bytes) {
 }
 
 void WorkerProcess::watch_silence() {
-    silence_timer_ = loop_.at(last_word_ + silence_, Priority::facts, "worker silence", [this] {
+    const Instant due = last_word_ + silence_;
+    silence_timer_ = loop_.at(due, Priority::facts, "worker silence", [this, due] {
         if (pid_ == 0) return;
+        if (loop_.now() - due > slept) last_word_ = loop_.now();  // we have not listened either
         if (loop_.now() - last_word_ < silence_) return watch_silence();
         log::note(log::Level::error, "worker",
                   "the worker has been silent for " + std::to_string(silence_ / 1s) + " s; ending it");

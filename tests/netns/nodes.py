@@ -93,9 +93,12 @@ def cpu_seconds(node):
 
 # Starting again
 
-def start_again(node, **more):
-    """koid as it was, in the same folder: what the one before left there is found."""
+def start_again(node, forgiven=True, **more):
+    """koid as it was, in the same folder: what the one before left there is found. `forgiven`: but for the record of short
+    lives, so that a story in which koid dies often does not meet its growing pause."""
     koid = node.koid
+    if forgiven:
+        (koid.folder / "run/lives").unlink(missing_ok=True)
     return node.lab.koid(node, koid.config_file.read_text(), key=koid.key_file.read_text(), **more)
 
 

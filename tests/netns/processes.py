@@ -13,6 +13,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import under_unit
+
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("KOI_BUILD", ROOT / "build")).resolve()
 
@@ -24,7 +26,8 @@ class Failed(AssertionError):
 class Process:
     """A program on a host. It has begun when the object exists."""
 
-    def __init__(self, host, command, name=None, environment=None, stdin=subprocess.DEVNULL, stdout=None, cwd=None):
+    def __init__(self, host, command, name=None, environment=None, stdin=subprocess.DEVNULL, stdout=None, cwd=None,
+                 entrance=None):
         self.host, self.lab = host, host.lab
         self.name = name or Path(str(command[0])).name
         self.log = host.new_file(self.name, ".log")
@@ -32,7 +35,7 @@ class Process:
         with open(self.log, "wb") as log, host.inside():
             self.popen = subprocess.Popen(
                 [str(word) for word in command], stdin=stdin, stdout=stdout or log, stderr=log, cwd=cwd or host.folder,
-                env={**os.environ, **host.environment, **(environment or {})}, start_new_session=True)
+                env={**os.environ, **host.environment, **(environment or {})}, start_new_session=True, preexec_fn=entrance)
         host.processes.append(self)
 
     @property
@@ -82,9 +85,15 @@ AUTH_KEY = "koi-lab-" * 5  # of the trailer; every node has the same unless a st
 
 
 class Koid(Process):
-    """koid on a host, in a folder of its own, with somebody listening to what it tells its service manager."""
+    """koid on a host, in a folder of its own, with somebody listening to what it tells its service manager.
 
-    def __init__(self, host, config, key, name="koid", environment=None, arguments=(), program=BUILD / "koid"):
+    It is the user and has the capabilities and the system calls that its unit gives it (under_unit.py), or what an
+    `entrance` of the story's says. `watcher`: a program in front of it that becomes it in the end (strace -D) and is not
+    restricted itself.
+    """
+
+    def __init__(self, host, config, key, name="koid", environment=None, arguments=(), program=BUILD / "koid", watcher=(),
+                 entrance=None):
         self.folder = host.folder / name
         for folder in ("run", "state"):
             (self.folder / folder).mkdir(parents=True, exist_ok=True)
@@ -107,9 +116,14 @@ class Koid(Process):
         host.lab.listen(self.ear, self.hear)
         if not Path(program).exists():
             raise Failed(f"{program} is not there; ./dev build makes it")
-        super().__init__(host, [program, *(["-c", self.config_file] if config is not None else []), *arguments], name,
-                         {"RUNTIME_DIRECTORY": str(self.folder / "run"), "STATE_DIRECTORY": str(self.folder / "state"),
-                          "NOTIFY_SOCKET": str(where), **(environment or {})}, cwd=self.folder)
+        if under_unit.wanted():
+            self.owner = getattr(entrance, "owner", None)
+            self._give(self.folder / "run", self.folder / "state", self.key_file, self.auth_key)
+            program = under_unit.reachable(program, host.lab.folder / "programs")
+            entrance = entrance or (None if watcher else under_unit.entrance())
+        super().__init__(host, [*watcher, program, *(["-c", self.config_file] if config is not None else []), *arguments],
+                         name, {"RUNTIME_DIRECTORY": str(self.folder / "run"), "STATE_DIRECTORY": str(self.folder / "state"),
+                                "NOTIFY_SOCKET": str(where), **(environment or {})}, cwd=self.folder, entrance=entrance)
         host.say(f"{name} started")
 
     def write_config(self, config):
@@ -133,8 +147,16 @@ class Koid(Process):
         beside = path.with_name(path.name + ".new")
         beside.write_text(text)
         beside.chmod(mode)
+        if mode & 0o077 == 0 and under_unit.wanted():
+            self._give(beside)  # a secret is its reader's
         beside.rename(path)
         return path
+
+    def _give(self, *paths):
+        try:
+            under_unit.give(*paths, owner=self.owner)
+        except OSError as problem:
+            raise Failed(f"koid's files cannot be given to its unit's user: {problem}; KOI_AS_ROOT=1 starts it as root") from None
 
     # What it told its service manager
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/capability.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
@@ -47,6 +48,40 @@ std::string said(Spawn spawn_as, const std::string& script) {
     auto text = pipe.all();
     EXPECT_EQ(exit_status(*pid), 0);
     return text;
+}
+
+// As a unit with User=, AmbientCapabilities= and NoNewPrivileges= starts us, and as a container starts a root.
+std::string rights_of_a_child(uid_t uid, const std::set<Capability>& handed_on) {
+    Pipe pipe;
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+        ::prctl(PR_SET_KEEPCAPS, 1);
+        if (::setresuid(uid, uid, uid) != 0) ::_exit(2);
+        const cap_t caps = cap_from_text("cap_net_admin,cap_setuid,cap_setpcap=eip");
+        if (cap_set_proc(caps) != 0) ::_exit(3);
+        for (const cap_value_t value : {CAP_NET_ADMIN, CAP_SETUID})
+            if (cap_set_ambient(value, CAP_SET) != 0) ::_exit(4);
+        if (!keep_only({Capability::net_admin}, true, {Capability::setuid, Capability::setpcap})) ::_exit(5);
+        const auto child =
+            spawn({.command = {"sh", "-c", "sed -n 's/^CapEff:.*0000\\(....\\)$/\\1/p' /proc/self/status"},
+                   .keep_fds = {{pipe.in.get(), 1}},
+                   .capabilities = handed_on});
+        ::_exit(child ? exit_status(*child) : 6);
+    }
+    auto text = pipe.all();
+    EXPECT_EQ(exit_status(pid), 0);
+    return text;
+}
+
+TEST(Child, HasOfOurCapabilitiesWhatItIsGiven) {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root to become somebody with capabilities";
+    EXPECT_EQ(rights_of_a_child(12345, {Capability::setuid}), "0080\n")
+        << "permitted is enough, in effect it need not be";
+    EXPECT_EQ(rights_of_a_child(12345, {Capability::net_admin, Capability::setuid}), "1080\n");
+    EXPECT_EQ(rights_of_a_child(12345, {}), "0000\n");
+    EXPECT_EQ(rights_of_a_child(12345, {Capability::net_raw}), "0000\n") << "nobody can give what he does not have";
+    EXPECT_EQ(rights_of_a_child(0, {Capability::setuid}), "1180\n")
+        << "a root keeps what is permitted, and gains nothing";
 }
 
 TEST(Child, AProgramThatIsNotThereIsAnErrorThatNamesIt) {

@@ -19,7 +19,7 @@ TEST(Log, ALineIsPriorityProcessEventSentenceAndFacts) {
     EXPECT_EQ(said([] {
                   note(Level::notice, "role", "vhid 51 is master now", {{"vhid", "51"}, {"because", "peer silent"}});
               }),
-              "<5>speaker: role: vhid 51 is master now vhid=51 because=\"peer silent\"\n");
+              "speaker: role: vhid 51 is master now vhid=51 because=\"peer silent\"\n");
     speak_as("koid");
 }
 
@@ -27,21 +27,21 @@ TEST(Log, AFactThatIsEmptyOrHoldsQuotesCanStillBeReadBack) {
     EXPECT_EQ(said([] {
                   note(Level::info, "x", "s", {{"a", ""}, {"b", "say \"hi\""}, {"c", "1=2"}, {"d", "back\\ slash"}});
               }),
-              "<6>koid: x: s a=\"\" b=\"say \\\"hi\\\"\" c=\"1=2\" d=\"back\\\\ slash\"\n");
+              "koid: x: s a=\"\" b=\"say \\\"hi\\\"\" c=\"1=2\" d=\"back\\\\ slash\"\n");
 }
 
 TEST(Log, WhatAStrangerSentStaysOnItsLineAndDoesNotSpeakToTheTerminal) {
     EXPECT_EQ(said([] {
                   note(Level::warning, "x", "one\ntwo\r\x1b[31mred\x7f", {{"k", "v\n<0>koid: fake"}});
               }),
-              "<4>koid: x: one two  [31mred  k=\"v <0>koid: fake\"\n");
+              "koid: x: one two  [31mred  k=\"v <0>koid: fake\"\n");
 }
 
 TEST(Log, DebugIsSilentUnlessAskedFor) {
     show(Level::info);
     EXPECT_EQ(said([] { note(Level::debug, "x", "detail"); }), "");
     show(Level::debug);
-    EXPECT_EQ(said([] { note(Level::debug, "x", "detail"); }), "<7>koid: x: detail\n");
+    EXPECT_EQ(said([] { note(Level::debug, "x", "detail"); }), "koid: x: detail\n");
     show(Level::warning);
     EXPECT_EQ(said([] { note(Level::notice, "x", "calm"); }), "");
     show(Level::info);

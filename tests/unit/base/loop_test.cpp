@@ -98,8 +98,9 @@ TEST_F(LoopTest, AClockStateThatCannotBeReadIsUnknownAndNot1970) {
 TEST_F(LoopTest, TimersFireOnceInTheOrderOfTheirInstants) {
     std::string order;
     const auto start = loop->now();
-    const auto last = loop->at(start + 30ms, Priority::facts, "last", [&] { loop->stop(3); });
-    const auto second = loop->at(start + 20ms, Priority::facts, "second", [&] { order += "2"; });
+    // Those that are due in one and the same turn have no order: a busy machine must not make them so.
+    const auto last = loop->at(start + 810ms, Priority::facts, "last", [&] { loop->stop(3); });
+    const auto second = loop->at(start + 410ms, Priority::facts, "second", [&] { order += "2"; });
     const auto first = loop->at(start + 10ms, Priority::facts, "first", [&] { order += "1"; });
     EXPECT_EQ(loop->run(), 3) << "stop's code is run's";
     EXPECT_EQ(order, "12");

@@ -97,7 +97,55 @@ TEST(Privileges, WhatIsMissingIsNamedWithTheRemedyAndNothingChanges) {
                   if (refused) return std::string("not refused");
                   return refused.error().story + " | " + ours();
               }),
-              "needs CAP_NET_RAW; run as root or give the unit AmbientCapabilities=CAP_NET_RAW | cap_net_admin=ep");
+              "needs CAP_NET_RAW; run as root or give the unit AmbientCapabilities=CAP_NET_RAW and let its "
+              "CapabilityBoundingSet= have them; a container wants --cap-add | cap_net_admin=ep");
+}
+
+TEST(Privileges, WhatIsForTheChildrenIsPermittedAndNotInEffect) {
+    NEEDS_ROOT();
+    EXPECT_EQ(in_a_child([] {
+                  if (auto done = keep_only({Capability::net_raw}, true, {Capability::setuid}); !done)
+                      return done.error().story;
+                  return ours();
+              }),
+              "cap_net_raw=ep cap_setuid+p");
+}
+
+TEST(Privileges, WhatIsLackingIsNamedToo) {
+    NEEDS_ROOT();
+    EXPECT_EQ(in_a_child([] {
+                  if (const auto names = lacking({Capability::setuid}); !names.empty()) return names;
+                  if (auto done = keep_only({Capability::setuid}); !done) return done.error().story;
+                  return lacking({Capability::setuid, Capability::setpcap}).substr(0, 12);
+              }),
+              "CAP_SETPCAP;");
+}
+
+// As the worker ends a scout: a child that has become another user, and no CAP_KILL.
+TEST(Privileges, AProcessOfAnotherUserCanBeSignalledByWhoMayBecomeIt) {
+    NEEDS_ROOT();
+    const auto end_of_another = [](const std::set<Capability>& kept) {
+        return in_a_child([&kept] {
+            const pid_t another = ::fork();
+            if (another == 0) {
+                if (::setresuid(65534, 65534, 65534) != 0) ::_exit(1);
+                for (;;) ::pause();
+            }
+            ::usleep(50'000);
+            ::prctl(PR_SET_KEEPCAPS, 1);
+            const cap_t caps = cap_from_text("cap_setuid,cap_setpcap=eip");
+            if (::setresuid(12345, 12345, 12345) != 0 || cap_set_proc(caps) != 0) return std::string("no other user");
+            cap_free(caps);
+            if (auto done = keep_only({}, true, kept); !done) return done.error().story;
+            const auto done = signal_process_of("koi-no-such-user", another, SIGKILL);
+            if (!done) return done.error().story.substr(0, 10);
+            int status = 0;
+            ::waitpid(another, &status, 0);
+            return std::string(WIFSIGNALED(status) ? "ended" : "lives");
+        });
+    };
+    EXPECT_EQ(end_of_another({Capability::setuid}), "ended");
+    EXPECT_EQ(end_of_another({}), "signalling");
 }
 
 // What a unit with User= and AmbientCapabilities= starts: not root, but with capabilities its programs inherit.
