@@ -155,7 +155,7 @@ bool Worker::refresh_troubles() {
     };
     const auto before = std::exchange(troubles_, std::move(next));
     for (const auto& trouble : troubles_)
-        if (!as_bad(before, trouble))
+        if (!as_bad(before, trouble) && trouble.what != "host")  // look_at_host() has said it, as `host`
             happened(trouble.warning ? 4 : 3, "trouble", trouble.sentence,
                      {{"trouble", trouble.what}, {"about", trouble.about}});
     for (const auto& trouble : before)
