@@ -27,7 +27,8 @@ struct Complaint {
     std::string text() const;  // koi.yaml:14:11  services[0].pool: there is no pool called "wbe"; did you mean "web"?
 };
 
-// As the code of a loader's Error about a secret: it is not for the reader to see, and that is no mistake in the file.
+// As the code of a loader's Error about a secret: it is not for the reader to see, and that is no mistake in the
+// file.
 constexpr int withheld = -1;
 
 struct Loader {
@@ -43,8 +44,9 @@ struct Reading {
     std::optional<Config> config;       // only without complaints
     std::vector<Complaint> complaints;  // sorted by file and line
     std::vector<Complaint> warnings;    // true, but think again: e.g. advbase 0 towards ucarp, a pool nobody uses
-    std::vector<std::string> key_files = {};           // that are named, each once; also with complaints
-    std::map<std::string, std::string> withheld = {};  // key file → why it was not looked at; its key is empty in `config`
+    std::vector<std::string> key_files = {};  // that are named, each once; also with complaints
+    std::map<std::string, std::string> withheld =
+        {};  // key file → why it was not looked at; its key is empty in `config`
 };
 
 Reading read(const std::string& path, const Loader&);
