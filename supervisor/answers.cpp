@@ -2,6 +2,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "supervisor/base/secret.h"
+#include "supervisor/config/collect.h"
+#include "supervisor/control/sent_files.h"
 #include "supervisor/control/words.h"
 #include "supervisor/plan.h"
 #include "supervisor/worker.h"
@@ -76,6 +79,24 @@ void compare_vips(const config::Config& now, const config::Config& next, json& c
     }
 }
 
+// Keys that were not looked at are taken for those in use. A note for each says so, and why.
+json take_as_unchanged(const config::Config& now, config::Config& next,
+                       const std::map<std::string, std::string>& why) {
+    for (auto& group : next.vips) {
+        const auto before = std::ranges::find(now.vips, group.carp.vhid, [](const auto& g) { return g.carp.vhid; });
+        if (before == now.vips.end()) continue;
+        if (why.contains(group.key_file)) group.carp.password = before->carp.password;
+        for (const auto& [id, path] : group.auth_key_files) {
+            const auto key = before->carp.auth.keys.find(id);
+            if (why.contains(path) && key != before->carp.auth.keys.end()) group.carp.auth.keys[id] = key->second;
+        }
+    }
+    json notes = json::array();
+    for (const auto& [path, because] : why)
+        notes.push_back("the key in " + path + " was not looked at and is taken as unchanged: " + because);
+    return notes;
+}
+
 void compare_pools(const config::Config& now, const config::Config& next, json& changes) {
     for (const auto& pool : now.pools)
         if (!next.pool(pool.name)) changes.push_back(change("pool", "forget pool " + pool.name));
@@ -128,19 +149,40 @@ control::Answer Worker::answer_status(const control::Request& request) {
             status::as_text(value, *part, {word(request, "colour", "0") == "1", static_cast<unsigned>(columns)})};
 }
 
+// Key files that a sent configuration names are looked at for root; for others only those in use, because what is
+// wrong with a file says something about it.
+config::Loader Worker::loader_of(const control::SentFiles& sent, unsigned uid) const {
+    auto loader = config::replay({sent.files, sent.patterns}, config::disk());
+    loader.secret = [this, uid](const std::string& path) -> Result<std::string> {
+        const auto names = [&](const config::VipGroup& group) {
+            return group.key_file == path ||
+                   std::ranges::any_of(group.auth_key_files, [&](const auto& file) { return file.second == path; });
+        };
+        if (uid != 0 && std::ranges::none_of(config_.vips, names))
+            return Error{"only root may ask about a key file that is not in use", config::withheld};
+        auto key = read_secret(path);
+        if (!key && key.error().code == EACCES) return Error{key.error().story, config::withheld};
+        return key;
+    };
+    return loader;
+}
+
 // Without a file: what stands undone at the moment. With one: what applying it would change, while nothing is
 // changed.
 control::Answer Worker::answer_plan(const control::Request& request) {
-    const std::string file = control::text_in(request.body, "configuration").value_or(setup_.configuration);
-    // The file is opened with our rights, and complaints quote it: what one may not read must not be read for one.
-    if (file != setup_.configuration && request.uid != 0)
-        return error(403, "only root may ask about another file than " + setup_.configuration);
-    const auto reading = config::load(file);
+    const auto sent = control::sent_files(request.body);
+    const std::string file = sent ? sent->configuration : setup_.configuration;
+    if (!sent && control::text_in(request.body, "configuration").value_or(file) != file)
+        return error(400,
+                     "a plan for another file needs its content, which this koi did not send; koi and koid are of "
+                     "different versions");
+    auto reading = sent ? config::read(file, loader_of(*sent, request.uid)) : config::load(file);
     if (!reading.config) {
         return as_json(
             {{"error", "the configuration " + file + " cannot be used"}, {"complaints", to_json(reading.complaints)}},
             422);
     }
+    const json notes = take_as_unchanged(config_, *reading.config, reading.withheld);
     json changes = json::array();
     compare_vips(config_, *reading.config, changes);
     Facts facts = facts_;
@@ -157,7 +199,7 @@ control::Answer Worker::answer_plan(const control::Request& request) {
     for (const auto& one : ipvs::diff(ipvs::only(facts.observed, facts.owned), desired.table))
         changes.push_back(change("ipvs", ipvs::text(one)));
     compare_pools(config_, *reading.config, changes);
-    return as_json({{"configuration", file}, {"changes", changes}});
+    return as_json({{"configuration", file}, {"changes", changes}, {"notes", notes}});
 }
 
 control::Answer Worker::answer_events(const control::Request& request) {

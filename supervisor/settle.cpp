@@ -58,9 +58,7 @@ void Worker::converge() {
     }
     for (const auto& one : *refused) {
         const auto text = ipvs::text(one.change);
-        const bool news = facts_.refused[text] != one.error.story;
-        if (news) happened(3, "ipvs", "the kernel refuses to " + text + ": " + one.error.story);
-        facts_.refused[text] = one.error.story;
+        facts_.refused[text] = one.error.story;  // told as a trouble
         facts_.refused_at = loop_.now();
     }
     if (refused->empty()) {
@@ -154,14 +152,17 @@ bool Worker::refresh_troubles() {
         });
     };
     const auto before = std::exchange(troubles_, std::move(next));
+    // Each is told once, and what the host lacks under a word of its own, which has its own text in the catalog.
+    const auto tell_of = [&](int level, const status::Trouble& trouble, const std::string& sentence) {
+        if (trouble.what == "lease") return;  // the speaker tells its beginning and its end
+        const bool of_host = trouble.what == "host";
+        happened(level, of_host ? "host" : "trouble", sentence,
+                 {{"trouble", trouble.what}, {"about", trouble.about}});
+    };
     for (const auto& trouble : troubles_)
-        if (!as_bad(before, trouble) && trouble.what != "host")  // look_at_host() has said it, as `host`
-            happened(trouble.warning ? 4 : 3, "trouble", trouble.sentence,
-                     {{"trouble", trouble.what}, {"about", trouble.about}});
+        if (!as_bad(before, trouble)) tell_of(trouble.warning ? 4 : 3, trouble, trouble.sentence);
     for (const auto& trouble : before)
-        if (!lasts(troubles_, trouble))
-            happened(5, "trouble", "no longer: " + trouble.sentence,
-                     {{"trouble", trouble.what}, {"about", trouble.about}});
+        if (!lasts(troubles_, trouble)) tell_of(5, trouble, "no longer: " + trouble.sentence);
     return true;
 }
 

@@ -29,8 +29,13 @@ void of_table(const config::Config& config, const Facts& facts, Instant now, Tro
     if (now - facts.refused_at < memory_of_refusal)
         for (const auto& [change, reason] : facts.refused)
             out.push_back({"ipvs", change, "the kernel refuses to " + change + ": " + reason, false, {}});
+    // Without IPVS its modules are not missing one by one.
+    const auto follows = [&](const ipvs::Advice& advice) {
+        return facts.datapath_missing && (advice.what == "ip_vs_module" || advice.what == "scheduler_module");
+    };
     for (const auto& advice : facts.advice)
-        out.push_back({"host", advice.what, advice.sentence, advice.weight == ipvs::Advice::Weight::warning, {}});
+        if (!follows(advice))
+            out.push_back({"host", advice.what, advice.sentence, advice.weight == ipvs::Advice::Weight::warning, {}});
 }
 
 void of_pools(const config::Config& config, const Facts& facts, const Desired& desired, Instant now, Troubles& out) {

@@ -211,8 +211,10 @@ void Worker::heard(const discovery::Message& message) {
         take(*snapshot);
     } else if (const auto* failed = std::get_if<discovery::SourceFailed>(&message)) {
         const auto known = facts_.pools.find(failed->pool);
-        const bool news = known == facts_.pools.end() || known->second.failure != failed->story;
-        if (news && config_.pool(failed->pool))
+        // That it began to fail is told as a trouble.
+        const bool fails_otherwise =
+            known != facts_.pools.end() && known->second.failure && known->second.failure != failed->story;
+        if (fails_otherwise && config_.pool(failed->pool))
             happened(4, "source", "pool " + failed->pool + ": " + failed->story, {{"pool", failed->pool}});
         change_pool(failed->pool, [&](auto pool, const auto&) {
             return discovery::fail(std::move(pool), failed->story, loop_.now());
@@ -274,9 +276,7 @@ void Worker::change_pool(
 void Worker::open_datapath() {
     auto opened = ipvs::KernelDatapath::open();
     if (!opened) {
-        const bool news = facts_.datapath_missing != opened.error().story;
-        facts_.datapath_missing = opened.error().story;
-        if (news && !config_.services.empty()) happened(3, "ipvs", opened.error().story);
+        facts_.datapath_missing = opened.error().story;  // told as a trouble
         datapath_retry_ = loop_.now() + 5s;
         return;
     }
@@ -361,9 +361,6 @@ void Worker::look_at_host() {
     auto advice = ipvs::needs(plan(config_, as_master, loop_.now()).table, config_.vips.front().carp.interface,
                               ipvs::this_host());
     if (advice == facts_.advice) return;
-    for (const auto& one : advice)
-        if (std::ranges::find(facts_.advice, one) == facts_.advice.end())
-            happened(one.weight == ipvs::Advice::Weight::broken ? 3 : 4, "host", one.sentence, {{"what", one.what}});
     facts_.advice = std::move(advice);
     dirty();
 }

@@ -15,6 +15,7 @@
 #include "supervisor/base/loop.h"
 #include "supervisor/config/read.h"
 #include "supervisor/control/control_server.h"
+#include "supervisor/control/sent_files.h"
 #include "supervisor/desired.h"
 #include "supervisor/facts.h"
 #include "supervisor/scout_process.h"
@@ -69,6 +70,7 @@ private:
     void answer(const control::Request&, const control::Reply&);
     control::Answer answer_status(const control::Request&);
     control::Answer answer_plan(const control::Request&);
+    config::Loader loader_of(const control::SentFiles&, unsigned uid) const;
     control::Answer answer_events(const control::Request&);
     control::Answer answer_reload();
     control::Answer answer_step(const control::Request&, bool down);

@@ -11,20 +11,6 @@ namespace koi {
 
 namespace {
 
-Result<std::string> drain(int fd, const std::string& path, std::size_t most) {
-    std::string content;
-    char chunk[16384];
-    for (;;) {
-        const ssize_t n = ::read(fd, chunk, sizeof chunk);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return from_errno("reading " + path);
-        if (n == 0) return content;
-        content.append(chunk, static_cast<std::size_t>(n));
-        if (content.size() > most)
-            return Error{"reading " + path + ": larger than " + std::to_string(most) + " bytes", EFBIG};
-    }
-}
-
 Outcome write_new(const std::string& path, std::string_view content, mode_t mode, bool sync) {
     Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
     if (!fd) return from_errno("creating " + path);
@@ -46,6 +32,20 @@ std::string directory(const char* variable, const char* otherwise) {
 
 }  // namespace
 
+Result<std::string> read_whole(int fd, const std::string& path, std::size_t most) {
+    std::string content;
+    char chunk[16384];
+    for (;;) {
+        const ssize_t n = ::read(fd, chunk, sizeof chunk);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return from_errno("reading " + path);
+        if (n == 0) return content;
+        content.append(chunk, static_cast<std::size_t>(n));
+        if (content.size() > most)
+            return Error{"reading " + path + ": larger than " + std::to_string(most) + " bytes", EFBIG};
+    }
+}
+
 Result<std::string> read_whole(const std::string& path, std::size_t most) {
     // O_NONBLOCK: a FIFO without a writer must not hold us up.
     Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
@@ -53,7 +53,7 @@ Result<std::string> read_whole(const std::string& path, std::size_t most) {
     struct stat about;
     if (::fstat(fd.get(), &about) == 0 && S_ISDIR(about.st_mode))
         return Error{"reading " + path + ": it is a directory", EISDIR};
-    return drain(fd.get(), path, most);
+    return read_whole(fd.get(), path, most);
 }
 
 Outcome write_whole(const std::string& path, std::string_view content, mode_t mode, bool sync) {
@@ -63,29 +63,6 @@ Outcome write_whole(const std::string& path, std::string_view content, mode_t mo
     if (done && ::rename(beside.c_str(), path.c_str()) != 0) done = from_errno("renaming " + beside + " to " + path);
     if (!done) ::unlink(beside.c_str());
     return done;
-}
-
-Result<std::string> read_secret(const std::string& path, std::size_t most) {
-    struct stat about;
-    const auto is_anothers = [&about] { return ::geteuid() == 0 && about.st_uid != 0; };
-    const Error anothers{
-        path + " belongs to another user, and koid runs as a root that may not read it; run: chown root " + path,
-        EACCES};
-    Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (!fd) {
-        const Error error = from_errno("opening " + path);
-        return error.code == EACCES && ::stat(path.c_str(), &about) == 0 && is_anothers() ? anothers : error;
-    }
-    if (::fstat(fd.get(), &about) != 0) return from_errno("looking at " + path);
-    if (!S_ISREG(about.st_mode)) return Error{path + " is not a plain file", EINVAL};
-    if ((about.st_mode & 077) != 0)
-        return Error{path + " can be read by others than its owner; run: chmod 600 " + path, EACCES};
-    if (is_anothers()) return anothers;  // a test by hand can read it, the unit cannot
-    auto content = drain(fd.get(), path, most);
-    if (!content || !content->ends_with('\n')) return content;
-    content->pop_back();
-    if (content->ends_with('\r')) content->pop_back();
-    return content;
 }
 
 std::string runtime_directory() { return directory("RUNTIME_DIRECTORY", "/run/koi"); }

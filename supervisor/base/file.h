@@ -16,12 +16,9 @@ namespace koi {
 
 // most: refuse files larger than this many bytes, because a configuration is never a gigabyte.
 Result<std::string> read_whole(const std::string& path, std::size_t most = 64u << 20);
+// The same of an open file; path: how it is called in an Error.
+Result<std::string> read_whole(int fd, const std::string& path, std::size_t most);
 Outcome write_whole(const std::string& path, std::string_view content, mode_t mode = 0644, bool sync = true);
-
-// Reads a secret: refused unless it is a plain file that only its owner can read (mode 0600 or stricter), and, for
-// root, one of root: koid's unit has no right to read other people's (CAP_DAC_OVERRIDE), whatever a test by hand may.
-// One trailing line end is cut off.
-Result<std::string> read_secret(const std::string& path, std::size_t most = 4096);
 
 // The directories systemd gives a unit (RUNTIME_DIRECTORY, STATE_DIRECTORY), else /run/koi and /var/lib/koi.
 std::string runtime_directory();

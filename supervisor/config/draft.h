@@ -73,4 +73,11 @@ std::vector<VipDraft> read_vips(const Field&, const CarpDraft& defaults);
 std::vector<ServiceDraft> read_services(const Field&);
 std::vector<PoolDraft> read_pools(const Field&);
 
+// What the key files hold, into the vips.
+struct KeyFiles {
+    std::vector<std::string> named;               // each once
+    std::map<std::string, std::string> withheld;  // read.h
+};
+KeyFiles read_keys(Draft&, const Loader&, Notes&);
+
 }  // namespace koi::config

@@ -5,6 +5,7 @@
 #include <climits>
 
 #include "supervisor/base/file.h"
+#include "supervisor/base/secret.h"
 #include "supervisor/config/read.h"
 
 namespace koi::config {
@@ -29,11 +30,14 @@ std::string host_name() {
 
 }  // namespace
 
-Reading load(const std::string& path) {
-    return read(path, {.file = [](const std::string& p) { return read_whole(p, largest_file); },
-                       .secret = [](const std::string& p) { return read_secret(p); },
-                       .glob = matching,
-                       .host_name = host_name()});
+Loader disk() {
+    return {.file = [](const std::string& p) { return read_whole(p, largest_file); },
+            .secret = [](const std::string& p) { return read_secret(p); },
+            .about_secret = why_unit_cannot_read,
+            .glob = matching,
+            .host_name = host_name()};
 }
+
+Reading load(const std::string& path) { return read(path, disk()); }
 
 }  // namespace koi::config

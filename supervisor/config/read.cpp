@@ -12,9 +12,6 @@ namespace koi::config {
 
 namespace {
 
-constexpr std::size_t shortest_auth_key = 32;
-constexpr std::size_t longest_password = 19;  // ucarp and OpenBSD share it as 20 bytes with a NUL
-
 constexpr std::array<std::pair<std::string_view, Standby>, 3> standbys{
     {{"auto", Standby::automatic}, {"cold", Standby::cold}, {"warm", Standby::warm}}};
 
@@ -78,70 +75,6 @@ Draft read_top(const Field& top, const Loader& loader) {
     return draft;
 }
 
-// The password in a key file, or why it cannot be used. Its content is never shown.
-Result<std::string> password(const std::string& path, const Loader& loader) {
-    auto key = loader.secret(path);
-    if (!key) {
-        Error error = key.error();
-        if (error.code == ENOENT)
-            error.story = "there is no " + path +
-                          "; make one with: head -c 12 /dev/urandom | base64 | install -m 600 /dev/stdin " + path +
-                          ", and copy it to the other nodes";
-        return error;
-    }
-    if (key->empty()) return Error{path + " is empty; it must hold the password, 1 to 19 bytes"};
-    if (key->size() > longest_password)
-        return Error{path + " holds " + std::to_string(key->size()) +
-                     " bytes; a CARP password has at most 19, and a longer one would be cut by other speakers"};
-    if (key->find('\0') != std::string::npos)
-        return Error{path + " holds a NUL byte, at which other speakers would cut it"};
-    return key;
-}
-
-// A key of the trailer. It is not told from a password by its look, so at least a password's file is refused.
-Result<std::string> auth_key(const std::string& path, const Loader& loader) {
-    auto key = loader.secret(path);
-    const std::string advice = "make one with: head -c 32 /dev/urandom | base64 | install -m 600 /dev/stdin " + path +
-                               ", and copy it to the other nodes";
-    if (!key) {
-        Error error = key.error();
-        if (error.code == ENOENT) error.story = "there is no " + path + "; " + advice;
-        return error;
-    }
-    if (key->size() < shortest_auth_key)
-        return Error{path + " holds " + std::to_string(key->size()) +
-                     " bytes, which can be guessed; it needs at least " + std::to_string(shortest_auth_key) + "; " +
-                     advice};
-    return key;
-}
-
-void read_auth_keys(Draft& draft, const Loader& loader, Notes& notes) {
-    std::map<std::string, Result<std::string>> known;
-    for (auto& vip : draft.vips)
-        for (const auto& [id, path] : vip.group.auth_key_files) {
-            auto found = known.find(path);
-            if (found == known.end()) {
-                found = known.emplace(path, auth_key(path, loader)).first;
-                if (!found->second) notes.complain(vip.written.of("auth_keys"), found->second.error().story);
-            }
-            if (found->second) vip.group.carp.auth.keys[id] = *found->second;
-        }
-}
-
-void read_passwords(Draft& draft, const Loader& loader, Notes& notes) {
-    std::map<std::string, Result<std::string>> known;
-    for (auto& vip : draft.vips) {
-        const auto& path = vip.group.key_file;
-        if (path.empty()) continue;  // has had its complaint
-        auto found = known.find(path);
-        if (found == known.end()) {
-            found = known.emplace(path, password(path, loader)).first;
-            if (!found->second) notes.complain(vip.written.of("key_file"), found->second.error().story);
-        }
-        if (found->second) vip.group.carp.password = *found->second;
-    }
-}
-
 Config finished(Draft draft) {
     Config config = std::move(draft.config);
     for (auto& vip : draft.vips) config.vips.push_back(std::move(vip.group));
@@ -176,11 +109,13 @@ Reading read(const std::string& path, const Loader& loader) {
         return told(notes, std::nullopt);
     }
     Draft draft = read_top(top, loader);
-    read_passwords(draft, loader, notes);
-    read_auth_keys(draft, loader, notes);
+    const auto keys = read_keys(draft, loader, notes);
     apply_rules(draft, notes);
-    if (!notes.complaints.empty()) return told(notes, std::nullopt);
-    return told(notes, finished(std::move(draft)));
+    const bool usable = notes.complaints.empty();
+    auto reading = told(notes, usable ? std::optional(finished(std::move(draft))) : std::nullopt);
+    reading.key_files = keys.named;
+    reading.withheld = keys.withheld;
+    return reading;
 }
 
 }  // namespace koi::config

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -26,9 +27,15 @@ struct Complaint {
     std::string text() const;  // koi.yaml:14:11  services[0].pool: there is no pool called "wbe"; did you mean "web"?
 };
 
+// As the code of a loader's Error about a secret: it is not for the reader to see, and that is no mistake in the
+// file.
+constexpr int withheld = -1;
+
 struct Loader {
     std::function<Result<std::string>(const std::string& path)> file;
     std::function<Result<std::string>(const std::string& path)> secret;
+    // Worth a warning about a secret that could be read; may be empty.
+    std::function<std::optional<std::string>(const std::string& path)> about_secret = {};
     std::function<std::vector<std::string>(const std::string& pattern)> glob;  // for !include, sorted
     std::string host_name;
 };
@@ -37,10 +44,14 @@ struct Reading {
     std::optional<Config> config;       // only without complaints
     std::vector<Complaint> complaints;  // sorted by file and line
     std::vector<Complaint> warnings;    // true, but think again: e.g. advbase 0 towards ucarp, a pool nobody uses
+    std::vector<std::string> key_files = {};  // that are named, each once; also with complaints
+    std::map<std::string, std::string> withheld =
+        {};  // key file → why it was not looked at; its key is empty in `config`
 };
 
 Reading read(const std::string& path, const Loader&);
 Reading load(const std::string& path);  // from disk
+Loader disk();                          // load()'s
 
 // The configuration in full, defaults included, as YAML (key files named, never their content). Reads in again as
 // itself.

@@ -35,10 +35,10 @@ void read_lease(const Field& field, carp::Lease& lease) {
     lease = {carp::Lease::Kind::fixed, *length};
 }
 
-// { 1: /etc/koi/auth.key }
+// { 1: /etc/koi/keys/auth.key }
 void read_auth_keys(const Field& field, CarpDraft& draft) {
     draft.auth_key_files.clear();
-    if (!field.is_map()) return field.complain("is a map from key id to file; for example { 1: /etc/koi/auth.key }");
+    if (!field.is_map()) return field.complain("is a map from key id to file; for example { 1: /etc/koi/keys/auth.key }");
     for (const auto& entry : field.named()) {
         int id = 0;
         const auto* const end = entry.name.data() + entry.name.size();
@@ -139,7 +139,7 @@ VipDraft read_vip(const Field& field, const CarpDraft& defaults) {
     draft.written.keys = vip.written.keys;
     if (keys.is_map()) {
         need_somewhere(draft, "interface", "interface: eth0", field.notes());
-        need_somewhere(draft, "key_file", "key_file: /etc/koi/carp.key", field.notes());
+        need_somewhere(draft, "key_file", "key_file: /etc/koi/keys/carp.key", field.notes());
     }
 
     vip.group.carp = draft.settings;

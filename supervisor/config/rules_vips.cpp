@@ -111,7 +111,7 @@ void check_auth(const VipDraft& vip, Notes& notes) {
     const bool signs = us.auth.mode != carp::Auth::Mode::off;
     if (signs && vip.group.auth_key_files.empty())
         notes.complain(vip.written.of("auth"),
-                       "needs \"auth_keys\"; for example auth_keys: { 1: /etc/koi/auth.key }");
+                       "needs \"auth_keys\"; for example auth_keys: { 1: /etc/koi/keys/auth.key }");
     if (!signs && !vip.group.auth_key_files.empty() && !vip.written.has("auth"))  // "auth: off" is meant
         notes.complain(
             vip.written.of("auth_keys"),

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "supervisor/base/check.h"
+#include "supervisor/control/sent_files.h"
 #include "supervisor/control/unix_socket.h"
 #include "supervisor/control/words.h"
 
@@ -17,7 +18,6 @@ namespace koi::control {
 
 namespace {
 
-constexpr std::size_t largest_body = 16u << 20;
 constexpr unsigned most_connections = 32;
 constexpr unsigned idle_seconds = 60;
 constexpr std::size_t most_followers = 16;         // the other half is for everybody else

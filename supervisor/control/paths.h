@@ -2,8 +2,9 @@
 //
 //     GET  /v1/status?part=roles&format=json|yaml|text&colour=1&columns=100
 //                                       the status value, rendered; columns: 40 to 100
-//     GET  /v1/plan                     POST /v1/plan {"configuration": "/absolute/path"}
-//                                       {"changes": [{"kind": "ipvs", "text": "add backend …"}]}; 422 with complaints
+//     GET  /v1/plan                     POST /v1/plan with the files themselves (sent_files.h)
+//                                       {"changes": [{"kind": "ipvs", "text": "add backend …"}], "notes": ["…"]}; 422
+//                                       with complaints
 //     GET  /v1/events?after=N&most=N&follow=1
 //                                       NDJSON, one event a line; follow keeps the connection open
 //     POST /v1/reload                   answers when applied: {"outcome": "applied"|"refused"|"unchanged",

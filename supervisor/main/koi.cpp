@@ -14,6 +14,7 @@
 #include "supervisor/control/commands.h"
 #include "supervisor/control/paths.h"
 #include "supervisor/main/drill.h"
+#include "supervisor/main/keygen.h"
 #include "supervisor/main/koi_deeds.h"
 
 namespace {
@@ -129,7 +130,21 @@ private:
         }
         if (takes({"step-down", "step-up"}))
             sub.add_option("VHID", wish_.vhid, "1 to 255")->required()->type_name("")->check(CLI::Range(1, 255));
+        if (word == "keygen") add_keygen(sub);
         if (word == "help") sub.add_option("COMMAND", help_word_, "whose options")->type_name("");
+    }
+
+    void add_keygen(CLI::App& sub) {
+        sub.add_option("--directory", keys_.directory, "where; /etc/koi/keys if not said")->type_name("DIR");
+        sub.add_option("--owner", keys_.owner, "who will read them; koi, as whom koid runs, if not said")
+            ->type_name("USER");
+        auto* force = sub.add_flag("--force", keys_.force, "new keys in place of those that are there");
+        auto* adopt = sub.add_flag("--adopt", keys_.adopt,
+                                   "make none; those that are there, or that the configuration names, become koi's");
+        sub.add_option("-c,--configuration", keys_.configuration, "with --adopt: /etc/koi/koi.yaml if not said")
+            ->type_name("FILE")
+            ->needs(adopt);
+        force->excludes(adopt);
     }
 
     void add_format(CLI::App& sub, std::vector<std::string> formats) {
@@ -156,6 +171,7 @@ private:
         if (word == "drill" && wish_.vhid == 0 && wish_.probe.empty())
             return complain("drill needs a VHID, or --probe ADDRESS; see: koi help drill", usage);
         if (word == "drill") return drill(wish_);
+        if (word == "keygen") return keygen(keys_);
         if (word == "version") return std::puts("koi " KOI_VERSION) >= 0 ? fine : failed;
         return help_command();
     }
@@ -186,6 +202,7 @@ private:
 
     CLI::App app_{"koi"};
     Wish wish_;
+    KeygenWish keys_;
     bool no_colour_ = false;
     double watch_seconds_ = 1;
     std::string format_ = "text", help_word_;

@@ -7,7 +7,9 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "supervisor/control/sent_files.h"
 #include "supervisor/main/koi_client.h"
+#include "supervisor/main/worker_tool.h"
 
 namespace koi::control {
 
@@ -86,11 +88,21 @@ std::string event_line(const json& event, bool colour) {
     return std::string(level <= 3 ? "\033[31m" : "\033[33m") + line + "\033[0m\n";
 }
 
-// The daemon reads the file itself, from its own working directory: it is told the absolute path.
-std::string plan_request(const std::string& file) {
+// The question about another file is the file itself and what it includes: koid need not see, nor be allowed to read,
+// what the caller can. Nothing: it cannot be used, which has been said.
+std::optional<std::string> plan_question(const std::string& file) {
+    if (file == "-") return plan_question("/dev/stdin");
     std::error_code unknown;
     const auto path = std::filesystem::absolute(file, unknown).string();
-    return json{{"configuration", unknown ? file : path}}.dump(-1, ' ', false, json::error_handler_t::replace);
+    const auto told = ask_worker_program({"collect", "--configuration", unknown ? file : path});
+    if (!told) return complain(told.error().story), std::nullopt;
+    if (told->code != 0) return complain("the configuration " + file + " cannot be used"), std::nullopt;
+    if (told->out.size() > largest_body)
+        return complain(file + " and what it includes are " + std::to_string((told->out.size() >> 20) + 1) +
+                        " MiB; koid looks at " + std::to_string(largest_body >> 20) +
+                        " MiB at most. Copy it to this node's own file, and ask: koi plan"),
+               std::nullopt;
+    return told->out;
 }
 
 bool print_event(const Wish& wish, const std::string& line) {
@@ -118,8 +130,9 @@ int show(const Wish& wish) {
 
 int plan(const Wish& wish) {
     Client client(wish.socket);
-    const auto heard = wish.configuration.empty() ? client.get("/v1/plan")
-                                                  : client.post("/v1/plan", plan_request(wish.configuration));
+    std::optional<std::string> question;
+    if (!wish.configuration.empty() && !(question = plan_question(wish.configuration))) return failed;
+    const auto heard = question ? client.post("/v1/plan", *question) : client.get("/v1/plan");
     if (!heard) return fail(heard.error());
     if (wish.format == Format::json) say(heard->body);
     if (heard->status != 200) return refused(*heard);
@@ -129,6 +142,8 @@ int plan(const Wish& wish) {
         for (const json& change : planned) say(text(change, "text") + "\n");
         if (planned.empty()) say("no changes\n");
     }
+    for (const json& note : member(heard->body, "notes"))
+        if (note.is_string()) complain(note.get<std::string>());
     return planned.empty() ? fine : changes;
 }
 

@@ -1,5 +1,5 @@
-// koid-worker: configuration, plan, virtual servers, status. Started by koid; `koid -t` and `koid -T` start it for a
-// test.
+// koid-worker: configuration, plan, virtual servers, status. Started by koid; `koid -t`, `koid -T` and some words of
+// koi start it for what needs the configuration's language.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -8,7 +8,9 @@
 #include <string>
 
 #include "supervisor/base/file.h"
+#include "supervisor/config/collect.h"
 #include "supervisor/config/read.h"
+#include "supervisor/control/sent_files.h"
 #include "supervisor/withdraw_services.h"
 #include "supervisor/worker.h"
 
@@ -46,6 +48,25 @@ int withdraw() {
     return 0;
 }
 
+// For `koi keygen --adopt`: which key files are meant, whatever else is wrong with the file or with them.
+int name_keys(const std::string& path) {
+    const auto reading = koi::config::load(path);
+    for (const auto& file : reading.key_files) std::puts(file.c_str());
+    if (!reading.key_files.empty() || reading.config) return 0;
+    for (const auto& complaint : reading.complaints) std::fprintf(stderr, "%s\n", complaint.text().c_str());
+    return bad_configuration;
+}
+
+// For `koi plan -c FILE`: the body of its question.
+int collect(const std::string& path) {
+    std::vector<koi::config::Complaint> complaints;
+    auto [files, patterns] = koi::config::collect(path, koi::config::disk(), complaints);
+    for (const auto& complaint : complaints) std::fprintf(stderr, "%s\n", complaint.text().c_str());
+    if (!complaints.empty()) return bad_configuration;
+    const auto body = koi::control::written({path, std::move(files), std::move(patterns)});
+    return std::fwrite(body.data(), 1, body.size(), stdout) == body.size() && std::fflush(stdout) == 0 ? 0 : 1;
+}
+
 std::string scout_program() {
     char self[PATH_MAX];
     const ssize_t n = ::readlink("/proc/self/exe", self, sizeof self - 1);
@@ -65,11 +86,15 @@ int main(int argc, char** argv) {
     auto* check = app.add_subcommand("test", "test a configuration");
     auto* print = app.add_subcommand("print", "test a configuration and print it in full");
     auto* withdrawal = app.add_subcommand("withdraw", "remove the virtual servers that Koi made");
-    for (auto* command : {run, check, print}) command->add_option("--configuration", configuration);
+    auto* keys = app.add_subcommand("keys", "name the key files of a configuration");
+    auto* send = app.add_subcommand("collect", "a configuration and what it includes, as JSON");
+    for (auto* command : {run, check, print, keys, send}) command->add_option("--configuration", configuration);
     run->add_flag("--again", again, "go on with the configuration that was in force");
     CLI11_PARSE(app, argc, argv);
     if (*check || *print) return test(configuration, static_cast<bool>(*print));
     if (*withdrawal) return withdraw();
+    if (*keys) return name_keys(configuration);
+    if (*send) return collect(configuration);
     return koi::run_worker({.configuration = configuration,
                             .scout_program = scout_program(),
                             .runtime_directory = koi::runtime_directory(),

@@ -2,16 +2,12 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <linux/capability.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 
 namespace koi {
 namespace {
@@ -59,7 +55,6 @@ TEST_F(File, WhatCannotBeReadSaysWhy) {
 TEST_F(File, AFifoNobodyWritesToHoldsNobodyUp) {
     ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
     EXPECT_EQ(*read_whole(path), "");
-    EXPECT_EQ(read_secret(path).error().story, path.string() + " is not a plain file");
 }
 
 TEST_F(File, IsWrittenWholeAndReplacesTheOldOne) {
@@ -92,62 +87,6 @@ TEST_F(File, AWriteThatFailsLeavesTheOldContentAndNothingElse) {
     std::filesystem::create_directory(path);
     EXPECT_FALSE(write_whole(path, "x")) << "a file cannot replace a directory";
     EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 1);
-}
-
-TEST_F(File, ASecretIsReadWithoutItsLineEnd) {
-    put("Sp ace&\n", 0600);
-    EXPECT_EQ(*read_secret(path), "Sp ace&");
-    put("dos\r\n", 0400);
-    EXPECT_EQ(*read_secret(path), "dos");
-    put("two\n\n", 0600);
-    EXPECT_EQ(*read_secret(path), "two\n") << "only one";
-    put("bare\r", 0600);
-    EXPECT_EQ(*read_secret(path), "bare\r") << "that is no line end";
-    put("\n", 0600);
-    EXPECT_EQ(*read_secret(path), "");
-}
-
-TEST_F(File, ASecretThatOthersCanReadIsRefusedWithTheRemedy) {
-    for (const mode_t wrong : {0644u, 0640u, 0604u, 0620u}) {
-        put("secret", wrong);
-        const auto secret = read_secret(path);
-        ASSERT_FALSE(secret) << std::oct << wrong;
-        EXPECT_EQ(secret.error().story,
-                  path.string() + " can be read by others than its owner; run: chmod 600 " + path.string());
-    }
-}
-
-// Root with no right to look into other people's files, as koid's unit has it.
-int without_capabilities(const std::function<bool()>& holds) {
-    const pid_t child = ::fork();
-    if (child == 0) {
-        __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-        __user_cap_data_struct none[2]{};
-        if (::syscall(SYS_capset, &header, none) != 0) ::_exit(2);
-        ::_exit(holds() ? 0 : 1);
-    }
-    int status = -1;
-    ::waitpid(child, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-TEST_F(File, ASecretOfAnotherUserIsRefusedToRootWithTheRemedy) {
-    if (::geteuid() != 0) GTEST_SKIP() << "needs root";
-    put("secret", 0600);
-    EXPECT_TRUE(read_secret(path));
-    ASSERT_EQ(::chown(path.c_str(), 65534, 0), 0);
-    const auto told = path.string() +
-                      " belongs to another user, and koid runs as a root that may not read it; run: "
-                      "chown root " +
-                      path.string();
-    const auto secret = read_secret(path);
-    ASSERT_FALSE(secret);
-    EXPECT_EQ(secret.error().story, told);
-    const auto same = [&] {
-        const auto as_in_the_unit = read_secret(path);
-        return !as_in_the_unit && as_in_the_unit.error().story == told;
-    };
-    EXPECT_EQ(without_capabilities(same), 0) << "also where it cannot be opened";
 }
 
 TEST_F(File, TheDirectoriesAreSystemdsOrTheUsualOnes) {

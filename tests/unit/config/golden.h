@@ -29,7 +29,7 @@ struct Files {
                     if (path.ends_with("missing.key"))
                         return Error{"opening " + path + ": No such file or directory", ENOENT};
                     if (path.ends_with("open.key"))
-                        return Error{path + " can be read by others than its owner; run: chmod 600 " + path, EACCES};
+                        return Error{path + " can be read by others than its owner; run: chmod 0400 " + path, EACCES};
                     if (path.ends_with("empty.key")) return std::string();
                     if (path.ends_with("long.key")) return std::string(20, 'x');
                     if (path.ends_with("nul.key")) return std::string("ab\0cd", 5);

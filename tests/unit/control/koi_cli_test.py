@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import pty
+import pwd
 import shutil
 import signal
 import socket
@@ -249,19 +250,174 @@ class Plan(KoiTest):
         self.assertEqual(self.expect("plan", CHANGES).stdout, "add backend 10.0.0.7:8080\njoin vhid 51\n")
         self.assertEqual(len(json.loads(self.expect("plan -o json", CHANGES).stdout)["changes"]), 2)
 
-    def test_the_daemon_is_told_the_absolute_path(self):
+    def write(self, name, text):
+        path = os.path.join(os.path.realpath(self.folder), name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(text.encode() if isinstance(text, str) else text)
+        return path
+
+    def test_another_file_is_sent_with_what_it_includes(self):
         self.answer("POST", "/v1/plan", 200, {"changes": []})
-        self.expect("plan -c koi.yaml", FINE, cwd=self.folder)
-        self.assertEqual(json.loads(self.koid.asked[-1][2]), {"configuration": os.path.realpath(self.folder) + "/koi.yaml"})
-        self.expect("plan -c /etc/koi/other.yaml", FINE)
-        self.assertEqual(json.loads(self.koid.asked[-1][2]), {"configuration": "/etc/koi/other.yaml"})
+        top = self.write("koi.yaml", "carp: { key_file: /secret.key }\nvips: !include vips.d/*.yaml\npools: !include pools.yaml\n")
+        parts = [self.write("vips.d/1.yaml", '- { addresses: ["2001:db8::10/64"] }\n'), self.write("vips.d/2.yaml", ""),
+                 self.write("pools.yaml", "{}\n")]
+        self.write("vips.d/ignored.txt", "x")
+        here = os.path.realpath(self.folder)
+        for words, cwd in (("plan -c koi.yaml", self.folder), (f"plan -c {top}", "/")):
+            self.expect(words, FINE, cwd=cwd)
+            sent = json.loads(self.koid.asked[-1][2])
+            self.assertEqual(sent["configuration"], top)
+            self.assertEqual({name: open(name).read() for name in [top, *parts]}, sent["files"])
+            self.assertEqual(sent["patterns"], {here + "/vips.d/*.yaml": parts[:2]})
+        self.expect("plan -c -", FINE, input="vips: []\n")
+        self.assertEqual(json.loads(self.koid.asked[-1][2])["files"], {"/dev/stdin": "vips: []\n"})
+
+    def test_a_file_that_cannot_be_read_or_is_no_yaml_is_told_without_asking(self):
+        for text, told in [("a: [\n", ":1:4  this [ is never closed"), (b"a: \xff\n", ":1:4  "),
+                           ("a: !include none.yaml\n", "/none.yaml: No such file or directory")]:
+            path = self.write("koi.yaml", text)
+            done = self.expect("plan -c " + path, FAILED, err=f"koi: the configuration {path} cannot be used\n")
+            self.assertTrue(done.stderr.startswith(path + ":1:4  "), done.stderr)
+            self.assertIn(told, done.stderr)
+        self.expect(f"plan -c {self.folder}/none.yaml", FAILED, err="No such file or directory")
+        self.expect(f"plan -c {self.folder}", FAILED, err="it is a directory")
+        self.assertEqual(self.koid.asked, [])
+
+    def test_what_is_too_large_is_told_without_asking(self):
+        path = self.write("koi.yaml", "# " + "x" * (9 << 20) + "\nvips: !include more.yaml\n")
+        self.write("more.yaml", "# " + "x" * (9 << 20) + "\n")
+        self.expect("plan -c " + path, FAILED, err=f"koi: {path} and what it includes are 19 MiB; koid looks at 16 MiB at most")
+        self.assertEqual(self.koid.asked, [])
+
+    def test_notes_are_told_beside_the_changes(self):
+        self.answer("POST", "/v1/plan", 200, {"changes": [], "notes": ["the key in /k was not looked at"]})
+        done = self.expect("plan -c " + self.write("koi.yaml", "vips: []\n"), FINE, err="koi: the key in /k was not looked at\n")
+        self.assertEqual(done.stdout, "no changes\n")
 
     def test_a_file_that_cannot_be_used_is_1_with_every_complaint(self):
         self.answer("POST", "/v1/plan", 422, {"error": "the configuration x.yaml cannot be used",
                                               "complaints": [{"text": "x.yaml:3:1  pools: one"}, {"text": "x.yaml:9:4  vips: two"}]})
-        done = self.expect("plan -c x.yaml", FAILED)
+        self.write("x.yaml", "vips: []\n")
+        done = self.expect("plan -c x.yaml", FAILED, cwd=self.folder)
         self.assertEqual(done.stderr, "x.yaml:3:1  pools: one\nx.yaml:9:4  vips: two\n"
                                       "koi: the configuration x.yaml cannot be used\n")
+
+
+@unittest.skipUnless(os.geteuid() == 0, "keys are given to a user, which needs root")
+class Keygen(KoiTest):
+    """The keys go to user nobody here, because a machine without the package has no user koi."""
+
+    def keygen(self, *words, code=FINE, directory=None):
+        done = self.koi("keygen", "--owner", "nobody", "--directory", directory or self.folder + "/keys", *words, socket="/none")
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done
+
+    def about(self, name):
+        about = os.stat(f"{self.folder}/keys/{name}")
+        return oct(about.st_mode & 0o7777), about.st_uid, about.st_gid
+
+    def read(self, name):
+        with open(f"{self.folder}/keys/{name}") as file:
+            return file.read()
+
+    def test_makes_both_for_koid_alone_and_says_what_to_do(self):
+        os.umask(0)
+        done = self.keygen()
+        nobody = pwd.getpwnam("nobody")
+        self.assertEqual(self.about(""), ("0o750", 0, nobody.pw_gid))
+        for name, longest, shortest in (("carp.key", 19, 12), ("auth.key", 4096, 32)):
+            self.assertEqual(self.about(name), ("0o400", nobody.pw_uid, nobody.pw_gid))
+            key = self.read(name)
+            self.assertRegex(key, r"^[A-Za-z0-9._]+\n$")
+            self.assertTrue(shortest <= len(key) - 1 <= longest, name)
+            self.assertNotIn(key.strip(), done.stdout, "a key is never shown")
+            self.assertIn(f"{self.folder}/keys/{name}: new", done.stdout)
+        self.assertIn(f"sudo tar -C {self.folder} -c keys | ssh root@NODE tar -C {self.folder} -x\n", done.stdout)
+        self.assertIn(f"    key_file: {self.folder}/keys/carp.key\n    auth: require\n"
+                      f"    auth_keys: {{ 1: {self.folder}/keys/auth.key }}\n", done.stdout)
+        self.assertEqual(sorted(os.listdir(self.folder + "/keys")), ["auth.key", "carp.key"])
+
+    def test_its_own_words_copy_the_keys(self):
+        line = next(one for one in self.keygen().stdout.splitlines() if "ssh root@NODE" in one)
+        there = tempfile.mkdtemp(dir=self.folder)
+        line = line.replace("sudo ", "").replace("ssh root@NODE tar -C " + self.folder, "tar -C " + there)
+        subprocess.run(line, shell=True, check=True)
+        for name in ("", "carp.key", "auth.key"):
+            here, copy = os.stat(f"{self.folder}/keys/{name}"), os.stat(f"{there}/keys/{name}")
+            self.assertEqual((here.st_mode, here.st_uid, here.st_gid), (copy.st_mode, copy.st_uid, copy.st_gid))
+
+    def test_what_is_there_stays_unless_it_is_told_otherwise(self):
+        self.keygen()
+        before = self.read("carp.key"), self.read("auth.key")
+        os.unlink(self.folder + "/keys/auth.key")
+        done = self.keygen()
+        self.assertIn("carp.key: is there already and stays\n", done.stdout)
+        self.assertEqual(self.read("carp.key"), before[0])
+        self.assertNotEqual(self.read("auth.key"), before[1])
+        done = self.keygen("--force")
+        self.assertIn("carp.key: replaced by a new one", done.stdout)
+        self.assertIn("do not hear each other", done.stdout)
+        self.assertNotEqual(self.read("carp.key"), before[0])
+        os.chmod(self.folder + "/keys/carp.key", 0o644)
+        self.assertIn("cannot use it as it is; run: koi keygen --adopt", self.keygen().stdout)
+
+    def test_keys_that_were_copied_become_koids_own(self):
+        os.makedirs(self.folder + "/keys")
+        for name, mode in (("carp.key", 0o644), ("second.key", 0o600), ("notes.txt", 0o644)):
+            with open(f"{self.folder}/keys/{name}", "w") as file:
+                file.write("secret\n")
+            os.chmod(f"{self.folder}/keys/{name}", mode)
+        elsewhere = self.folder + "/old.key"
+        shutil.copy(self.folder + "/keys/carp.key", elsewhere)
+        config = self.folder + "/koi.yaml"
+        with open(config, "w") as file:  # named, though the rest cannot be used
+            file.write(f"carp: {{ key_file: {elsewhere} }}\nvips: [ {{ vhid: 1 }}, {{ vhid: 2, key_file: {self.folder}/none.key }} ]\n")
+        done = self.keygen("--adopt", "-c", config, code=FAILED)
+        nobody = pwd.getpwnam("nobody")
+        for path in (self.folder + "/keys/carp.key", self.folder + "/keys/second.key", elsewhere):
+            about = os.stat(path)
+            self.assertEqual((about.st_mode & 0o777, about.st_uid), (0o400, nobody.pw_uid))
+            self.assertIn(f"{path}: belongs to nobody now, and only nobody can read it\n", done.stdout)
+        self.assertEqual(self.about("notes.txt")[:2], ("0o644", 0))
+        self.assertIn(f"opening {self.folder}/none.key: No such file or directory", done.stderr)
+        self.assertIn(f"user nobody may not enter {self.folder}", done.stderr)
+        with open(config, "w") as file:
+            file.write("vips: []\n")
+        self.assertIn("carp.key: is right, it belongs to nobody\n", self.keygen("--adopt", "-c", config).stdout)
+
+    def test_a_link_is_not_followed(self):
+        os.makedirs(self.folder + "/keys")
+        with open(self.folder + "/precious", "w") as file:
+            file.write("x")
+        os.symlink("../precious", self.folder + "/keys/carp.key")
+        self.assertIn("carp.key is a link", self.keygen("--adopt", code=FAILED).stderr)
+        self.assertEqual(os.stat(self.folder + "/precious").st_uid, 0)
+        os.unlink(self.folder + "/keys/carp.key")
+        os.link(self.folder + "/precious", self.folder + "/keys/carp.key")
+        self.assertIn("no plain file with one name", self.keygen("--adopt", code=FAILED).stderr)
+
+    def test_what_cannot_be_done_says_so(self):
+        self.assertIn("there is no key to adopt", self.keygen("--adopt", "-c", "/none", code=FAILED).stderr)
+        self.assertIn("making /none/such: No such file or directory", self.keygen(directory="/none/such", code=FAILED).stderr)
+        with open(self.folder + "/file", "w"):
+            pass
+        self.assertIn("is no directory", self.keygen(directory=self.folder + "/file", code=FAILED).stderr)
+        os.mkdir(self.folder + "/open")
+        os.chmod(self.folder + "/open", 0o777)
+        self.assertIn("others than its owner can write in", self.keygen(directory=self.folder + "/open", code=FAILED).stderr)
+        self.expect("keygen --owner nosuchuser", FAILED, err="there is no user nosuchuser on this machine")
+        self.expect("keygen --force --adopt", USAGE)
+        self.expect("keygen -c /etc/koi/koi.yaml", USAGE)
+
+    def test_without_root_it_says_so(self):
+        copy = self.folder + "/koi"
+        shutil.copy(KOI, copy)
+        os.chmod(self.folder, 0o755)
+        done = subprocess.run([copy, "keygen"], capture_output=True, text=True, user=65534, group=65534, extra_groups=[],
+                              timeout=60, cwd="/", env={k: v for k, v in os.environ.items() if "SAN_OPTIONS" in k})
+        self.assertEqual(done.returncode, FAILED)
+        self.assertEqual(done.stderr, "koi: keygen gives the keys to user koi, which only root can; use sudo\n")
 
 
 class Reload(KoiTest):
