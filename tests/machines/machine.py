@@ -30,12 +30,13 @@ PROGRAMS = ("koid", "koid-worker", "koid-scout")
 
 
 class Machine(Host):
-    def __init__(self, lab, name, number, root):
+    def __init__(self, lab, name, number, root, families=(4, 6)):
         self.root, self.tree, self.cgroup = root, lab.folder / name / "tree", lab.cgroup / name
         self.leader = self.nspawn = None  # its first process, as the lab sees it; the program that holds it
         self.koid = Daemon(self)          # so that the words of tests/netns/nodes.py hold for it
         self.boots, self._macs = 0, {}
-        own = {wire: [pattern.format(number) for pattern in WIRES[wire][1:]] for wire in WIRES}
+        own = {wire: [pattern.format(number) for pattern in WIRES[wire][1:] if (6 if ":" in pattern else 4) in families]
+               for wire in WIRES}
         super().__init__(lab, name, number, tuple(WIRES), own, (), False)
 
     # Its life

@@ -16,6 +16,7 @@ lab.client is a third place on the front wire: a network namespace without a sys
 
 import contextlib
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,6 +24,7 @@ import lab as netns
 import roots
 from debs import Repository, shipped
 from machine import Machine
+from metronome import Metronome
 from nodes import VIP, VIP_6
 from processes import Failed
 
@@ -56,7 +58,7 @@ class Lab(netns.Lab):
     def __init__(self, function, cgroup, verbose=False):
         super().__init__(verbose, folder=Path("/run/lab"))
         self.release, self.cgroup, self.root = function.release, cgroup, root_of(function)
-        self.debs = shipped(self.release)
+        self.debs, self._metronome = shipped(self.release), None
 
     def __enter__(self):
         super().__enter__()
@@ -82,14 +84,14 @@ class Lab(netns.Lab):
         """One pristine machine, booted; with `koi` the shipped package is installed."""
         return self._machines([name], release, koi)[0]
 
-    def _machines(self, names, release, koi):
+    def _machines(self, names, release, koi, families=(4, 6)):
         if release not in (None, self.release):
             raise Failed(f"the machines of this story are Debian {self.release}; another release is asked for by "
                          f"@story(release=\"{release}\")")
         booting = []
         for name in names:  # all at once
             number = 1 + max((one.number for one in self.hosts.values() if isinstance(one, Machine)), default=0)
-            self.hosts[name] = Machine(self, name, number, self.root)
+            self.hosts[name] = Machine(self, name, number, self.root, families)
             booting.append(self.hosts[name])
         for machine in booting:
             machine.wait_booted()
@@ -102,15 +104,17 @@ class Lab(netns.Lab):
             raise Failed(f"there is no package of Koi for Debian {self.release} (./dev deb makes it)")
         machine.apt_install(*self.debs)
 
-    def pair(self, carp=None, vips=None, each=None, names=("lb1", "lb2"), **parts):
+    def pair(self, carp=None, vips=None, each=None, names=("lb1", "lb2"), families=(4, 6), **parts):
         """Two machines, the shipped package installed, keys and configuration written, the unit not started.
 
         carp   what both have in `carp:` beside interface, keys and `auth: require`
         vips   addresses of vhid 51, or the list as it stands in the file; VIP and VIP_6 by default
         each   {"lb2": {"carp": {"advskew": 50}}}: what one of them has beside it; lb2 has advskew 100 unless it says so
         parts  other parts of the file: services=[…], pools={…}
+        families  of their own addresses
         """
-        machines = self._machines(names, None, True)
+        self.metronome
+        machines = self._machines(names, None, True, families)
         for place, machine in enumerate(machines):
             own = (each or {}).get(machine.name, {})
             told = {"carp": {"interface": "eth0", "key_file": "/etc/koi/keys/carp.key", "auth": "require",
@@ -153,14 +157,48 @@ class Lab(netns.Lab):
         """Each machine is asked by itself whether it answers for an address, from now until .end()."""
         return self.client.owners(address, machines, every_ms)
 
-    def remember_logs(self, length=60):
+    # How busy this machine is
+
+    @property
+    def metronome(self):
+        """A bare loop beside the story; begins to beat when it is first asked for."""
+        if self._metronome is None:
+            self._metronome = Metronome(self.client, self.cgroup)
+        return self._metronome
+
+    def slip(self, since, until=float("inf")):
+        """For how many seconds this machine kept the machines' programs waiting between two moments: no fault of Koi's."""
+        return self.metronome.lateness(since, until)
+
+    def within(self, seconds, limit, since, what, until=float("inf")):
+        """Checks a time against a limit, which is longer by what this machine kept waiting meanwhile."""
+        slip = self.slip(since, until)
+        self.check(seconds <= limit + slip, f"{what}: {seconds:.3f} s, {limit:.3f} s at most"
+                   + (f" and {slip:.3f} s that this machine was late" if slip > 0.001 else ""))
+
+    def __exit__(self, kind, value, trace):
+        if kind is not None:
+            self.remember_journals()
+            self.client.processes = [one for one in self.client.processes if one.name not in ("metronome", "watch", "owners")]
+        super().__exit__(kind, value, trace)
+
+    def remember_journals(self):
         for machine in self.hosts.values():
-            if isinstance(machine, Machine) and machine.powered and machine.leader:
+            if isinstance(machine, Machine) and machine.leader:
                 with contextlib.suppress(Exception):
-                    text = machine.run("journalctl --no-pager -q -o short-precise -p 6 -n 80 _COMM=koid + _COMM=koid-worker "
-                                       "+ _COMM=koid-scout + UNIT=koi.service", check=False, timeout=5).stdout
-                    self.note([f"\n--- {machine.name}: the journal", text.rstrip()])
-        super().remember_logs(length)
+                    text = machine.run("journalctl --no-pager -q -o short-precise -n 100 -u koi", check=False, timeout=10).stdout
+                    self.note([f"\n--- {machine.name}: its journal, times since the story began", *map(self.as_ours, text.splitlines())])
+
+    def as_ours(self, line):
+        """A line of `journalctl -o short-precise` with the transcript's time."""
+        words = line.split(" ", 4)
+        try:
+            clock = [float(one) for one in words[2].split(":")]
+        except (IndexError, ValueError):
+            return line
+        now = time.localtime()
+        there = clock[0] * 3600 + clock[1] * 60 + clock[2] - (now.tm_hour * 3600 + now.tm_min * 60 + now.tm_sec + time.time() % 1)
+        return f"{self.relative(time.monotonic() + there):8.3f}  {words[4]}"
 
 
 def at_once(deed, several):

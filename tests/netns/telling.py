@@ -63,6 +63,10 @@ class Teller:
         """Whether it is told only when it is named, or with --all."""
         return False
 
+    def engine(self):
+        """What engine/run is told about the kernel that stories with ip_vs are taken to: its options, and its environment."""
+        return [], {}
+
     def line(self, story):
         """One line of --list."""
         return f"{story.name};{story.kernel};{story.timeout};{int(story.quiet)};{','.join(sorted(story.needs))}"
@@ -191,8 +195,10 @@ def run_in_guest(teller, stories, folder, verbose):
     for story in stories:
         (folder / f"{story.name}.result").unlink(missing_ok=True)
         teller.prepare(story)
-    done = subprocess.run([ENGINE, "--timeout", str(limit), "--", teller.run, "--kernel", "guest",
-                           "--results", folder, "--exactly", *(["-v"] if verbose else []), *(s.name for s in stories)])
+    options, environment = teller.engine()
+    done = subprocess.run([ENGINE, *options, "--timeout", str(limit), "--", teller.run, "--kernel", "guest",
+                           "--results", folder, "--exactly", *(["-v"] if verbose else []), *(s.name for s in stories)],
+                          env={**os.environ, **environment})
     codes = []
     for story in stories:
         if not (folder / f"{story.name}.result").exists():
@@ -239,7 +245,7 @@ def tell_all(teller):
         return report(told.report, folder)
     stories = [story for story in find_stories(teller.here) if not told.patterns
                or any(pattern == story.name if told.exactly else pattern in story.name for pattern in told.patterns)]
-    if not (told.all or told.list or told.patterns):
+    if not (told.all or told.list or told.patterns or told.take_to_guest):
         stories = [story for story in stories if not teller.is_slow(story)]
     wanted_kernel = "guest" if told.take_to_guest else told.kernel
     if wanted_kernel:

@@ -1,6 +1,6 @@
 """The lab of machines itself: what its words promise."""
 
-from machines import VIP, VIP_6, story
+from machines import story
 
 
 @story(koi=False)
@@ -18,17 +18,3 @@ def story_machine_pristine(lab):
     lab.check(lb1.sh("journalctl --list-boots -q | wc -l").stdout.strip() == "2", f"its journal knows two boots, not {first[1]}")
 
 
-@story(timeout=90)
-def story_pair_installs_and_leads(lab):
-    """Two machines install the package with apt; lb1 leads within four seconds of its start, over IPv4 and IPv6."""
-    lb1, lb2 = lab.pair()
-    lab.check(lb1.unit("ActiveState") == "inactive", "installed, it does not run")
-    lb1.systemctl("start", "koi")
-    lab.wait_until(lambda: lab.master(VIP) == "lb1", 15, "lb1 leads")
-    lb2.systemctl("start", "koi")
-    lab.wait_until(lambda: lb2.role() == "backup", 15, "lb2 listens")
-    lab.check(lab.master(VIP_6) == "lb1", "lb1 holds the IPv6 address, too")
-    watch = lab.watch(VIP)
-    lab.run_for(2)
-    watch.end()
-    lab.check(watch.failures == 0 and watch.probes > 100, f"{watch.probes} questions, all answered")

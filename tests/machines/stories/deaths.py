@@ -1,0 +1,90 @@
+"""Processes that die or hang under the unit: noticed, started again, never given up, never two owners."""
+
+import os
+import time
+
+from koi import both, causes_are_told, events_are_explained, never_two, patience, wait_for_standby
+from machines import VIP, story
+
+
+def went_on(lab, machine, program, old, seconds=20):
+    """Waits for a successor of a process; returns how long that took."""
+    return lab.wait_until(lambda: machine.pid(program) not in (None, old), seconds, f"another {program} runs", every=0.005)
+
+
+def is_whole(lab, machine, timeout=20):
+    """All three processes run and the control socket answers."""
+    lab.wait_until(lambda: all(machine.pid(one) for one in ("koid", "koid-worker", "koid-scout")) and machine.role() != "unknown",
+                   timeout, f"{machine.name} runs koid, worker and scout")
+
+
+@story(timeout=150)
+def story_each_process_dies(lab):
+    """koid, worker and scout of the master are killed, one after the other: each is back, the client loses nothing, no role
+    changes, NRestarts counts the deaths of koid and nothing else."""
+    lb1, lb2 = lab.pair()
+    lab.start(lb1, lb2)
+    wait_for_standby(lab, lb1)
+    is_whole(lab, lb1)
+    asked = both(lab, [lb1, lb2])
+    for program in ("koid", "koid-worker", "koid-scout"):
+        watch = lab.watch(VIP, timeout_ms=1000)
+        lab.run_for(0.3)
+        old = lb1.kill(program)
+        lab.say(f"another {program} runs after {went_on(lab, lb1, program, old):.2f} s")
+        is_whole(lab, lb1)
+        lab.wait_until(lambda: lb1.role() == "master", 10, "lb1 is master")
+        lab.run_for(patience() + 0.5 if program == "koid" else 0.5)
+        watch.end()
+        lab.check(watch.failures == 0, f"{program} killed: {watch.failures} of {watch.probes} requests lost")
+    never_two(lab, asked)
+    lab.check(lb1.unit("NRestarts") == "1", "koid died once")
+    lab.check(lb2.unit("NRestarts") == "0" and lb2.role() == "backup" and len(lb2.journal("role")) == 1, "lb2 saw nothing")
+    for machine in (lb1, lb2):
+        causes_are_told(lab, machine)
+        events_are_explained(lab, machine)
+
+
+@story(timeout=180)
+def story_each_process_hangs(lab):
+    """koid, worker and scout of the master are stopped where they are (SIGSTOP): each is noticed, ended and started again by
+    itself, and there is no moment with two owners."""
+    lb1, lb2 = lab.pair()
+    lab.start(lb1, lb2)
+    wait_for_standby(lab, lb1)
+    is_whole(lab, lb1)
+    asked = both(lab, [lb1, lb2])
+    for program in ("koid-scout", "koid-worker", "koid"):
+        watch = lab.watch(VIP)
+        old, struck = lb1.kill(program, "STOP"), time.monotonic()
+        lab.say(f"another {program} runs after {went_on(lab, lb1, program, old, 40):.2f} s")
+        lab.check(not os.path.exists(f"/proc/{old}"), "the one that hung has ended")
+        is_whole(lab, lb1)
+        lab.wait_until(lambda: (lb1.role(), lb2.role()) == ("master", "backup"), 30, "lb1 leads, lb2 listens")
+        lab.run_for(1)
+        watch.end()
+        lab.say(f"{program} hung: dark for {watch.longest_dark:.2f} s")
+        limit = patience() + 1 if program == "koid" else 0
+        lab.within(watch.longest_dark, limit, struck, "the client was dark")
+    never_two(lab, asked)
+    lab.check(lb1.unit("NRestarts") == "1", "koid was ended by its watchdog, once")
+    for machine in (lb1, lb2):
+        causes_are_told(lab, machine)
+        events_are_explained(lab, machine)
+
+
+@story(timeout=180)
+def story_a_node_that_dies_again_and_again(lab):
+    """koid of a lone node is killed twelve times as fast as it comes back: systemd never gives it up, and it leads again."""
+    lb1, lb2 = lab.pair()
+    lab.start(lb1)
+    deaths = 12
+    began = time.monotonic()
+    for _ in range(deaths):
+        went_on(lab, lb1, "koid", lb1.kill("koid"), 60)
+    lab.say(f"{deaths} deaths took {time.monotonic() - began:.1f} s")
+    lab.wait_until(lambda: lb1.unit("ActiveState") == "active", 60, "the unit is active")
+    lab.wait_until(lambda: lb1.role() == "master" and lab.master(VIP) == "lb1", 60, "lb1 leads")
+    lab.check(lb1.unit("NRestarts") == str(deaths), f"NRestarts is {lb1.unit('NRestarts')}")
+    lb2.systemctl("start", "koi")
+    lab.wait_until(lambda: lb2.role() == "backup", 20, "and lb2 believes it")
