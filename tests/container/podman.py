@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from processes import Failed
+from processes import ROOT, Failed
 
 FIVE = "NET_ADMIN,NET_RAW,SETUID,SETGID,SETPCAP"
 # Where we may not raise limits (a container, some build machines), crun must not try; elsewhere these do no harm.
@@ -165,6 +165,12 @@ class Container:
             state, parent = rest.split()[:2]
             found.append((int(pid), int(parent), state, name))
         return found
+
+
+def command_of_the_documentation():
+    """The podman run of docs/container.md, as it stands there."""
+    text = (ROOT / "docs/container.md").read_text().replace("\\\n", " ")
+    return next(line.strip() for line in text.splitlines() if line.strip().startswith("podman run -d --name koi "))
 
 
 def configure(host, vip="10.77.0.100/24", key="koi-lab", etc=None, **carp):

@@ -4,16 +4,9 @@ import re
 from pathlib import Path
 
 from lab import story
-from podman import configure, left_behind
+from podman import command_of_the_documentation, configure, left_behind
 
 VIP = "10.77.0.100"
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def command_of_the_documentation():
-    """The podman run of docs/container.md, as it stands there."""
-    text = (ROOT / "docs/container.md").read_text().replace("\\\n", " ")
-    return next(line.strip() for line in text.splitlines() if line.strip().startswith("podman run -d --name koi "))
 
 
 @story(timeout=60)

@@ -18,8 +18,7 @@ def story_a_pair_hands_over_without_losing_a_request(lab):
     master.wait_until_it_leads(VIP)
     standby = lab.podman.start(right, "koi-right")
     lab.wait_until(lambda: standby.role() == "backup", 15, "right stands by")
-    lab.wait_until(lambda: any(peer.get("stands_by") for peer in master.koi("show", "peers").get("peers", [])), 15,
-                   "left knows that right stands by")
+    lab.wait_until(lambda: "stands by" in master.exec("koi", "show", "peers").stdout, 15, "left knows that right stands by")
 
     watch = client.watch(VIP, port=8080, proto="tcp", every_ms=5, timeout_ms=1500)
     lab.run_for(0.5)
