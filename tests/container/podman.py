@@ -35,7 +35,10 @@ runroot = "{0}/run"
 @contextlib.contextmanager
 def private_host():
     """/etc, /run and /var/lib as this machine has them, but what is written there is ours alone."""
-    folder = Path(tempfile.mkdtemp(prefix="koi-container-", dir="/var/tmp"))
+    for old in Path("/var/tmp").glob("koi-podman-*"):  # of runs that were killed outright
+        if old.name.rpartition("-")[2].isdigit() and not Path("/proc", old.name.rpartition("-")[2]).exists():
+            shutil.rmtree(old, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix="koi-container-", dir="/tmp"))
     try:
         mount("-t", "tmpfs", "-o", "mode=755", "lab", folder)
         for path in ("/etc", "/var/lib"):
@@ -64,22 +67,28 @@ def mount(*words):
 class Podman:
     def __init__(self, lab, package, archive):
         self.lab, self.package, self.archive = lab, package, archive
-        self.folder = Path(tempfile.mkdtemp(prefix="koi-podman-", dir="/var/tmp"))
+        self.folder = Path(f"/var/tmp/koi-podman-{os.getpid()}")
+        self.folder.mkdir()
         self.names = []
         for name, text in (("containers.conf", CONTAINERS_CONF), ("storage.conf", STORAGE_CONF)):
             (self.folder / name).write_text(text.format(self.folder))
         os.environ["CONTAINERS_CONF"] = str(self.folder / "containers.conf")
         os.environ["CONTAINERS_STORAGE_CONF"] = str(self.folder / "storage.conf")
-        loaded = self.run("load", "-q", "-i", archive)
-        self.image = loaded.stdout.split()[-1]
-        self.run("tag", self.image, "localhost/koi:latest")
+        self._loaded = False
+
+    def load(self):
+        """The image, under the name that the documentation gives it; once."""
+        if not self._loaded:
+            self._loaded = True
+            self.run("tag", self.run("load", "-q", "-i", self.archive).stdout.split()[-1], "koi")
 
     def end(self, failed):
-        for name in self.names:
+        for name in self.names if self._loaded else ():
             if failed:
                 done = self.run("logs", name, check=False)
                 self.lab.note([f"\n--- container {name}", done.stdout.rstrip(), done.stderr.rstrip()])
-            self.run("rm", "-f", "-t", "0", name, check=False)
+        if self._loaded:
+            self.run("rm", "--all", "--force", "--time", "0", check=False)
         subprocess.run(["umount", "-q", self.folder / "root/overlay"], check=False, capture_output=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -95,6 +104,7 @@ class Podman:
 
     def start(self, host, name="koi", *options, image=(), typed=None):
         """A container with koid on a host. `typed`: the command as a user types it, instead of our own options."""
+        self.load()
         self.names.append(name)
         if typed is None:
             folders = [f"-v={host.folder}/{inside}:{path}" for inside, path in
@@ -109,6 +119,7 @@ class Podman:
 
     def once(self, host, *words, options=(), check=True):
         """A container that ends by itself; as the operator would, with the folders of the one that was killed."""
+        self.load()
         folders = [f"-v={host.folder}/{inside}:{path}" for inside, path in
                    (("etc", "/etc/koi:ro"), ("state", "/var/lib/koi"), ("run", "/run/koi"))]
         return self.run("run", "--rm", "--network=host", "--read-only", *folders,

@@ -3,14 +3,16 @@
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
 
 from lab import story
-from podman import FIVE, command_of_the_documentation
+from podman import FIVE, Container, command_of_the_documentation, configure, left_behind
 
 FOLDER = Path(__file__).resolve().parents[3] / "packaging/container"
+VIP = "10.77.0.100"
 QUADLET = Path("/usr/libexec/podman/quadlet")
 
 
@@ -75,3 +77,44 @@ def story_systemd_takes_the_units(lab):
             lab.check(made.returncode == 0 and "podman run" in made.stdout, f"the quadlet {made.stderr.strip()}")
         else:
             lab.say("this podman has no quadlet generator (it comes with 4.4)")
+
+
+def of_unit(key):
+    line = next(line for line in lines_of(FOLDER / "koi-container.service") if line.startswith(key + "="))
+    return shlex.split(line.partition("=")[2])
+
+
+@story(timeout=60)
+def story_the_units_commands_start_and_stop_it(lab):
+    """ExecStart, ExecReload and ExecStop of the unit, typed by a service manager that listens: READY, reload, a clean end, 78."""
+    host = lab.host("lb1")
+    configure(host, etc="/etc/koi")
+    told = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind(str(host.folder / "notify"))
+        ear.setblocking(False)
+
+        def heard(word):
+            try:
+                while True:
+                    told.extend(ear.recv(4096).decode().splitlines())
+            except BlockingIOError:
+                return any(line.startswith(word) for line in told)
+
+        lab.podman.load()
+        lab.podman.names.append("koi")
+        manager = {"NOTIFY_SOCKET": str(host.folder / "notify")}
+        unit = host.start(of_unit("ExecStart"), "unit", environment=manager)
+        lab.wait_until(lambda: heard("READY=1") or not unit.alive(), 20, "READY=1 is heard")
+        lab.check(heard("MAINPID="), "and whom to watch")
+        Container(lab.podman, host, "koi").wait_until_it_leads(VIP)
+        lab.check("role: vhid 51 is master now" in unit.text(), "its lines arrive as they are")
+        lab.check(host.run(of_unit("ExecReload")).returncode == 0, "ExecReload reloads")
+        host.run(of_unit("ExecStop"))
+        lab.check(unit.wait() == 0, "ExecStop ends it with 0")
+        lab.check(left_behind(host, VIP) == [], "nothing stays")
+        lab.check(lab.podman.run("ps", "-aq").stdout == "", "no container either")
+
+        Path("/etc/koi/koi.yaml").unlink()
+        lab.check(host.start(of_unit("ExecStart"), "unit", environment=manager).wait() == 78,
+                  "without a configuration it ends with 78, which RestartPreventExitStatus= knows")

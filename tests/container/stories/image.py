@@ -33,6 +33,7 @@ def story_the_same_package_elsewhere_makes_the_same_image(lab):
         lab.say(done.stdout.splitlines()[0])
         lab.check(layout(first)[0] == layout(second)[0], f"one digest: {layout(second)[0]}")
 
+    lab.podman.load()
     digest, manifest = layout(first)
     size = sum(layer["size"] for layer in manifest["layers"])
     lab.check(size <= 20 * MEGABYTE, f"{size / MEGABYTE:.1f} MB")
@@ -44,6 +45,7 @@ def story_the_same_package_elsewhere_makes_the_same_image(lab):
 def story_the_image_says_what_is_in_it(lab):
     """A list of packages for people, a file for each where scanners look, every library there, nothing set-uid."""
     host = lab.host("lb1")
+    lab.podman.load()
 
     def ask(*words):
         return lab.podman.run("run", "--rm", "--network=none", "--entrypoint", words[0], "koi", *words[1:], host=host).stdout
