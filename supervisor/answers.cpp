@@ -186,6 +186,7 @@ control::Answer Worker::answer_plan(const control::Request& request) {
     json changes = json::array();
     compare_vips(config_, *reading.config, changes);
     Facts facts = facts_;
+    facts.speaker.reset();  // what waits for an address to go (plan.h, rule 8) will go
     for (const auto& service : reading.config->services) facts.owned.insert(service.at);
     // A static pool's members are known from the file itself; a new file's members only its source can tell.
     for (const auto& pool : reading.config->pools) {

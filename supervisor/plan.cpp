@@ -48,6 +48,22 @@ std::map<ipvs::BackendKey, ipvs::Backend> backends(const config::Service& servic
     return out;
 }
 
+// Rule 8.
+bool address_goes_first(const config::Config& config, const Facts& facts, const ipvs::ServiceKey& key) {
+    const auto* place = std::get_if<ipvs::Place>(&key);
+    if (!place || !facts.speaker) return false;
+    const bool is_here = std::ranges::any_of(facts.speaker->vhids, [&](const auto& vhid) {
+        return std::ranges::any_of(vhid.vips, [&](const auto& vip) {
+            return vip.present && vip.held.prefix.address == place->address;
+        });
+    });
+    const bool is_named = std::ranges::any_of(config.services, [&](const auto& s) { return s.at == key; });
+    const bool stays = std::ranges::any_of(config.vips, [&](const auto& group) {
+        return std::ranges::any_of(group.addresses, [&](const auto& a) { return a.address == place->address; });
+    });
+    return is_here && (is_named || !stays);
+}
+
 bool leads(const link::RoleTold& role) { return role.role == carp::Role::master; }
 bool leads_or_will(const link::RoleTold& role) { return leads(role) || role.prepares; }
 
@@ -87,6 +103,9 @@ Desired plan(const config::Config& config, const Facts& facts, Instant now) {
         }
         if (stands(warm, service, facts)) desired.table[service.at] = {service.settings, backends(service, facts)};
     }
+    for (const auto& [key, there] : facts.observed)
+        if (facts.owned.contains(key) && !desired.table.contains(key) && address_goes_first(config, facts, key))
+            desired.table[key] = there;  // 8
     const bool impossible = facts.datapath_missing && !config.services.empty();
     const bool refused = !facts.refused.empty() && now - facts.refused_at < memory_of_refusal;
     const bool newcomer =

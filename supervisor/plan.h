@@ -19,6 +19,9 @@
 //   7. A node that leads nothing and has not heard of all its pools yet is demoted as well: it would take over from a
 //   peer
 //      that serves, and have nobody to serve with. That a pool's source cannot say is a word, too.
+//   8. An address never answers without its virtual servers. So one that should go, for whatever reason, stays as it
+//   is while
+//      the speaker's last report has its address here; unless the file keeps the address and no longer names it.
 #pragma once
 
 #include "supervisor/config/config.h"

@@ -26,6 +26,7 @@ void Worker::settle() {
     desired_ = left_ ? Desired{} : plan(config_, facts_, loop_.now());
     converge();
     tell_tables();
+    tell_settings();  // an address that is new in the file may come at once: after its virtual servers
     tell_demotion();
     tell_condition();
     refresh_troubles();
@@ -119,6 +120,15 @@ void Worker::tell_tables() {
         tell(now);
         tables_told_.insert_or_assign(vhid, now);
     }
+}
+
+void Worker::tell_settings() {
+    if (left_) return;
+    link::Settings now{.node = config_.node, .vhids = {}, .demote_link = config_.demote_link};
+    for (const auto& group : config_.vips) now.vhids.push_back({group.carp, group.addresses});
+    if (settings_told_ == now) return;
+    tell(now);
+    settings_told_ = std::move(now);
 }
 
 void Worker::tell_demotion() {

@@ -33,6 +33,14 @@ void say(const std::vector<config::Complaint>& complaints, log::Level level) {
     for (const auto& complaint : complaints) log::note(level, "configuration", complaint.text());
 }
 
+std::set<vip::Held> present(const link::Report& report) {
+    std::set<vip::Held> here;
+    for (const auto& vhid : report.vhids)
+        for (const auto& vip : vhid.vips)
+            if (vip.present) here.insert(vip.held);
+    return here;
+}
+
 // A worker that is started anew goes on with what was in force: a file that was edited since, for better or worse, is
 // the operator's to apply. Only if that copy cannot be used, the file counts.
 std::optional<config::Config> first_configuration(const WorkerSetup& setup) {
@@ -120,6 +128,7 @@ Outcome Worker::start() {
         newcomer && !setup_.again ? *Demotion::of(Demotion::max) : plan(config_, facts_, loop_.now()).demotion;
     tell(link::Demote{*demotion_told_});
     adopt_configuration(std::move(config_));
+    tell_settings();  // at once: nothing is led yet, or it stands
 
     turn_ = loop_.after_each_turn(Priority::settle, "settle", [this] { turn(); });
     alive_ = loop_.at(loop_.now(), Priority::facts, "alive", [this] { pass_time(); });
@@ -147,9 +156,6 @@ void Worker::adopt_configuration(config::Config configuration) {
         happened(4, "configuration",
                  kept.error().story + "; a worker that is started anew will read the operator's file");
 
-    link::Settings settings{.node = config_.node, .vhids = {}, .demote_link = config_.demote_link};
-    for (const auto& group : config_.vips) settings.vhids.push_back({group.carp, group.addresses});
-    tell(settings);
     tables_told_.clear();
     scout_->watch(config_.pools);
     look_at_host_soon(100ms);
@@ -177,7 +183,8 @@ void Worker::take(const link::RoleTold& role) {
     facts_.roles.insert_or_assign(role.vhid, role);
     if (facts_.speaker)  // the report that shows it comes later; what is said of it (STATUS=) must not stay behind
         for (auto& vhid : facts_.speaker->vhids)
-            if (vhid.vhid == role.vhid) vhid.role = role.role, vhid.since = role.since, vhid.because = role.because;
+            if (vhid.vhid == role.vhid && !role.prepares)
+                vhid.role = role.role, vhid.since = role.since, vhid.because = role.because;
     dirty();
     settle();  // a role waits for nothing: the addresses wait for it
 }
@@ -201,6 +208,8 @@ void Worker::take(const link::Report& report) {
     };
     std::erase_if(facts_.demoted_since, is_gone);
     std::erase_if(facts_.standby_heard, is_gone);
+    // What goes after its address (plan.h, rule 8) goes now.
+    if (facts_.speaker && present(*facts_.speaker) != present(report)) dirty();
     facts_.speaker = report;
     report_new_ = true;
 }

@@ -61,6 +61,7 @@ private:
     void converge();
     void claim_ownership();
     void tell_tables();
+    void tell_settings();
     void tell_demotion();
     void tell_condition();
     bool refresh_troubles();  // true: the list is another one now
@@ -108,6 +109,7 @@ private:
     bool left_ = false;
     std::set<ipvs::ServiceKey> recorded_;  // what owned.json says
     std::map<Vhid, link::TableReady> tables_told_;
+    std::optional<link::Settings> settings_told_;
     std::optional<carp::Condition> condition_told_;
     std::optional<Demotion> demotion_told_;
     std::string status_told_;

@@ -15,13 +15,14 @@ std::string milliseconds(Duration d) { return std::to_string((d + 500us) / 1ms) 
 // lifetime is the lease: rounded down, so that it ends in time, unless that would not outlast the next advert.
 Holder::Term term_of(const Group& g, Holder& holder) {
     const auto& us = g.instance().settings();
-    if (us.lease.kind == carp::Lease::Kind::off) return {};
+    const bool handing_over = g.instance().state().handing_to != 0;
+    if (us.lease.kind == carp::Lease::Kind::off) return {{}, {}, handing_over};
     const bool enforced = holder.enforces_leases();
     const auto sent = carp::sent_skew(us, g.instance().state().demotion);
     const Duration lease = carp::lease_length(us, sent), beat = carp::beat(us, sent);
     auto lifetime = std::chrono::floor<std::chrono::seconds>(lease);
     if (enforced || lifetime < beat * 3 / 2) lifetime = std::chrono::ceil<std::chrono::seconds>(lease);
-    return {g.leased_until(), std::max(lifetime, std::chrono::seconds(1))};
+    return {g.leased_until(), std::max(lifetime, std::chrono::seconds(1)), handing_over};
 }
 
 }  // namespace
@@ -161,7 +162,7 @@ void Speaker::role_changed(Group& g, const carp::RoleChanged& change) {
     if (stopping_) return leave_when_free();
     // What was prepared is there, whatever role it was told for.
     const auto table = tables_.find(vhid);
-    const bool prepared = table != tables_.end() && table->second.ready && table->second.prepared;
+    const bool prepared = is_prepared(vhid);
     if (change.to == carp::Role::master && prepared) table->second.since = g.instance().state().since;
     worker_.send(link::RoleTold{vhid, change.to, g.instance().state().since, change.because, false});
     if (change.to == carp::Role::master) hold_if_ready(g);
@@ -183,10 +184,12 @@ void Speaker::slipped(Group& g, Duration slip) {
     Loop::move(settle_timer_, loop_.now());
 }
 
-link::RoleTold Speaker::told(const Group& g) {
+link::RoleTold Speaker::told(const Group& g) const {
     const auto& state = g.instance().state();
     const bool prepares = state.role == carp::Role::backup && !state.asking.empty();
-    return {g.vhid(), state.role, state.since, g.because(), prepares};
+    const auto wish = prepared_since_.find(g.vhid());
+    const bool known = prepares && wish != prepared_since_.end();
+    return {g.vhid(), state.role, known ? wish->second : state.since, g.because(), prepares};
 }
 
 // How long nobody may have answered, as far as this node can know: from the last word of the master before to now.
@@ -206,21 +209,27 @@ void Speaker::note_takeover(Group& g) {
 
 // A backup wants to lead: its tables first.
 void Speaker::prepare(Group& g, bool wanted) {
+    prepared_since_[g.vhid()] = loop_.now();  // an answer to an earlier wish is none to this one
+    if (!wanted) holder_.let_go(g.vhid());
     worker_.send(told(g));
     const bool leases = g.settings().carp.lease.kind != carp::Lease::Kind::off;
     if (wanted && leases) holder_.prepare(g.vhid(), held_of(g.settings()));
-    if (!wanted) holder_.let_go(g.vhid());
-    const auto table = tables_.find(g.vhid());
-    if (table == tables_.end()) return;
-    table->second.prepared = false;  // until it is told anew
     if (wanted) tell_if_prepared(g);
+    report_soon();
+}
+
+bool Speaker::is_prepared(Vhid vhid) const {
+    const auto table = tables_.find(vhid);
+    const auto since = prepared_since_.find(vhid);
+    return table != tables_.end() && since != prepared_since_.end() && table->second.ready &&
+           table->second.prepared && table->second.since == since->second;
 }
 
 void Speaker::tell_if_prepared(Group& g) {
     const auto table = tables_.find(g.vhid());
     if (table == tables_.end() || g.instance().state().asking.empty()) return;
     const auto& about = table->second;
-    g.take(carp::Prepared{about.ready && (about.always || about.prepared)});
+    g.take(carp::Prepared{(about.ready && about.always) || is_prepared(g.vhid())});
 }
 
 void Speaker::hold_if_ready(Group& g) {

@@ -65,11 +65,12 @@ void Holder::adopt(const std::map<Vhid, std::set<vip::Held>>& kept) {
 
 void Holder::want(Vhid vhid, const std::set<vip::Held>& held, const Term& term) {
     set_term(vhid, term);
+    ahead_.erase(vhid);
     if (silent_.erase(vhid) > 0) {
         lifetime_renewed_.erase(vhid);  // it was prepared for a few seconds only
         const auto here = held_by(vhid);
         if (term.until) lease(here, *term.until);
-        for (const auto& one : here) begin_to_answer(one);
+        begin_to_answer(here);
     }
     wants_[vhid] = held;
     converge();
@@ -77,7 +78,13 @@ void Holder::want(Vhid vhid, const std::set<vip::Held>& held, const Term& term) 
 
 void Holder::prepare(Vhid vhid, const std::set<vip::Held>& held) {
     constexpr auto lifetime = 5s;  // longer than a preparation, and renewed in the course of a mastership
-    if (wants_.contains(vhid) || !open_lease()) return;
+    if (wants_.contains(vhid)) return;
+    // The slowest part is the disk's, and it can be had before anybody waits for the addresses.
+    ahead_[vhid] = held;
+    recorded_.insert(held.begin(), held.end());
+    record();
+    for (const auto& one : held) (void)ground(one.interface);
+    if (!open_lease()) return;
     silent_.insert(vhid);
     terms_[vhid] = {Instant{}, lifetime};  // long past
     wants_[vhid] = held;
@@ -91,6 +98,7 @@ bool Holder::is_silent(const vip::Held& held) const {
 
 void Holder::let_go(Vhid vhid) {
     silent_.erase(vhid);
+    ahead_.erase(vhid);
     wants_.erase(vhid);
     terms_.erase(vhid);
     lifetime_renewed_.erase(vhid);
@@ -215,14 +223,22 @@ void Holder::converge() {
     std::set<vip::Held> observed;
     for (const auto& [held, since] : present_) observed.insert(held);
     bool missing = false;
+    std::set<vip::Held> came;
     for (const auto& change : vip::diff(observed, wanted())) {
         if (const auto* arrival = std::get_if<vip::AddAddress>(&change)) {
             add(arrival->held);
             missing |= !present_.contains(arrival->held);
+            if (present_.contains(arrival->held) && !is_silent(arrival->held)) came.insert(arrival->held);
         } else {
             remove(std::get<vip::RemoveAddress>(change).held);
         }
     }
+    if (!came.empty()) begin_to_answer(came);
+    const auto may_come = [&](const vip::Held& held) {
+        const auto has = [&](const auto& of_vhid) { return of_vhid.second.contains(held); };
+        return std::ranges::any_of(wants_, has) || std::ranges::any_of(ahead_, has);
+    };
+    std::erase_if(recorded_, [&](const auto& held) { return !present_.contains(held) && !may_come(held); });
     record();
     Loop::move(retry_timer_, missing ? loop_.now() + 1s : Instant::max());
     Loop::move(announce_timer_, timetable_.next());
@@ -243,14 +259,16 @@ void Holder::add(const vip::Held& held) {
         return;
     }
     present_[held] = loop_.now();
-    if (!is_silent(held)) begin_to_answer(held);
 }
 
-void Holder::begin_to_answer(const vip::Held& held) {
+// All are there before the neighbours hear of the first: a vip and the gateway of its backends move in one moment.
+void Holder::begin_to_answer(const std::set<vip::Held>& came) {
     const Instant now = loop_.now();
-    present_[held] = now;
-    probes_[held] = now + settling;
-    timetable_.take(held, now);
+    for (const auto& held : came) {
+        present_[held] = now;
+        probes_[held] = now + settling;
+        timetable_.take(held, now);
+    }
     announce_due();
 }
 
@@ -352,6 +370,7 @@ void Holder::hear(const std::string& interface) {
     std::map<IpAddress, vip::Held> settled;
     for (const auto& [held, since] : present_) {
         if (held.interface != interface || loop_.now() - since < settling || is_silent(held)) continue;
+        if (term_of(held).handing_over) continue;
         ours.insert(held.prefix.address);
         settled.insert_or_assign(held.prefix.address, held);
     }

@@ -50,10 +50,12 @@ public:
     struct Term {
         std::optional<Instant> until;
         vip::KernelAddresses::Lifetime lifetime;
+        bool handing_over = false;  // a successor answers as well for a moment, and is no stranger
     };
     void want(Vhid, const std::set<vip::Held>&, const Term&);
-    // Puts them on their interfaces already, guarded so that they answer nobody, until want() or let_go(): what is
-    // left to do then takes no lock that others hold. Does nothing where the packet filter cannot guard them.
+    // Does ahead what want() would do, until want() or let_go(): writes the record and opens what announces, and puts
+    // them on their interfaces already, guarded so that they answer nobody. What is left to do then takes no lock that
+    // others hold. Where the packet filter cannot guard them they stay off their interfaces.
     void prepare(Vhid, const std::set<vip::Held>&);
     void let_go(Vhid);
     void renew(Vhid, const Term&);  // of what is wanted; an advert has left
@@ -102,7 +104,7 @@ private:
     void remove(const vip::Held&);
     bool record();
     Ground* ground(const std::string& interface);
-    void begin_to_answer(const vip::Held&);
+    void begin_to_answer(const std::set<vip::Held>&);
     void announce(const vip::Held&);
     void announce_due();
     void probe(const vip::Held&);
@@ -119,7 +121,8 @@ private:
     Tell tell_;
     std::map<Vhid, std::set<vip::Held>> wants_;
     std::map<Vhid, Term> terms_;
-    std::set<Vhid> silent_;  // prepared
+    std::set<Vhid> silent_;                     // prepared, and there
+    std::map<Vhid, std::set<vip::Held>> ahead_;  // prepared; in the record
     bool is_silent(const vip::Held&) const;
     std::map<Vhid, Instant> lifetime_renewed_;
     std::optional<vip::KernelLease> lease_;

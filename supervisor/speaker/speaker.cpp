@@ -128,6 +128,7 @@ void Speaker::apply(const link::Settings& settings) {
         keep_heard();
         notes_.forget(it->first);
         tables_.erase(it->first);
+        prepared_since_.erase(it->first);
         last_refusals_.forget(it->first);
         it = groups_.erase(it);
     }

@@ -67,7 +67,8 @@ private:
     void slipped(Group&, Duration);
     void prepare(Group&, bool wanted);
     void tell_if_prepared(Group&);
-    static link::RoleTold told(const Group&);
+    link::RoleTold told(const Group&) const;
+    bool is_prepared(Vhid) const;
     void let_go_of_silent();
     void advert_heard(const std::string& interface, const carp::Advert&, const carp::Packet&);
     // counted: the group itself has done it.
@@ -110,6 +111,7 @@ private:
     std::map<std::string, std::unique_ptr<Wire>> wires_;
     std::map<Vhid, std::unique_ptr<Group>> groups_;
     std::map<Vhid, link::TableReady> tables_;
+    std::map<Vhid, Instant> prepared_since_;  // when preparing was last wanted, or called off
     carp::Condition condition_;
     Demotion worker_demotion_ = *Demotion::of(0);
     std::optional<Instant> unready_until_, slipped_until_;

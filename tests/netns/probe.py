@@ -6,7 +6,8 @@
 
 PROTOCOL is tcp, sctp (an HTTP request each time), udp (a datagram), or for watch also ping.
 ask prints   {"answers": {"red": 30, "blue": 10, "(refused)": 1}, "seconds": 0.2}
-watch prints {"seen": [[sent, ended, answer or null], …], "reasons": {"timeout": 2}}, seconds of the monotonic clock.
+watch prints {"seen": [[sent, ended, answer or null], …], "reasons": {"timeout": 2}, "failed": [[sent, "timeout", port], …]},
+seconds of the monotonic clock; port: the client's own, 0 where there is none.
 Probes of a watch overlap: a slow answer never delays the next question.
 """
 
@@ -84,6 +85,7 @@ class Watch:
         self.open = {}      # descriptor → (socket, when sent), oldest first
         self.seen = []      # [sent, ended, answer]
         self.reasons = Counter()
+        self.failed = []    # [sent, reason, port]
         self.going = True
         self.target = (address, port)
         self.pings = {}     # sequence number → when sent, for the one socket that sends all pings
@@ -102,12 +104,12 @@ class Watch:
             if self.going and now >= following:
                 self.send(now)
                 following = max(following + self.every, now)
-            self.give_up(now)
             pause = (following if self.going else now + 0.01) - time.monotonic()
             for number, events in self.poll.poll(max(pause, 0)):
                 self.hear(number, events)
+            self.give_up(now)  # who was kept from listening has heard by now what had been answered
         self.seen.sort(key=lambda probe: probe[:2])
-        print(json.dumps({"seen": self.seen, "reasons": self.reasons}))
+        print(json.dumps({"seen": self.seen, "reasons": self.reasons, "failed": self.failed}))
 
     def stop(self, *_):
         self.going = False
@@ -122,7 +124,7 @@ class Watch:
         except BlockingIOError:
             pass
         except OSError as problem:
-            self.fail([now, now, None], problem.errno)
+            self.fail([now, now, None], problem.errno, line)
             line.close()
             return
         self.open[line.fileno()] = (line, now)
@@ -184,24 +186,26 @@ class Watch:
         except OSError as problem:
             reason = problem.errno
         self.open.pop(number)
-        line.close()
         if answer is None:
-            self.fail([sent, time.monotonic(), None], reason)
+            self.fail([sent, time.monotonic(), None], reason, line)
         else:
             self.seen.append([sent, time.monotonic(), answer])
+        line.close()
 
-    def fail(self, probe, number):
+    def fail(self, probe, number, line=None):
         """A probe without answer, and why: an errno, or none when the connection was closed without a word."""
         self.seen.append(probe)
-        self.reasons[BAD_WORDS.get(number, os.strerror(number) if number else "closed").strip("()")] += 1
+        reason = BAD_WORDS.get(number, os.strerror(number) if number else "closed").strip("()")
+        self.reasons[reason] += 1
+        self.failed.append([probe[0], reason, line.getsockname()[1] if line else 0])
 
     def give_up(self, now):
         for number, (line, sent) in list(self.open.items()):
             if now - sent < self.patience:
                 break
             del self.open[number]
+            self.fail([sent, now, None], errno.ETIMEDOUT, line)
             line.close()
-            self.fail([sent, now, None], errno.ETIMEDOUT)
         for sequence, sent in list(self.pings.items()):
             if now - sent < self.patience:
                 break

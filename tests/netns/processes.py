@@ -251,7 +251,7 @@ class Watching(Process):
         if self.seen is None:
             self.stop(timeout)
             told = json.loads(self.answers_file.read_text())
-            self.seen, self.reasons = told["seen"], Counter(told["reasons"])
+            self.seen, self.reasons, self.failed = told["seen"], Counter(told["reasons"]), told["failed"]
             dark = ", ".join(f"{(until - since) * 1000:.0f} ms at {self.lab.relative(since):.3f}"
                              for since, until, _ in self.darkness) or "never dark"
             why = ", ".join(f"{word} {count}" for word, count in self.reasons.items())

@@ -172,6 +172,47 @@ TEST(Plan, Rule7ANewcomerThatHasNotHeardOfItsPoolsIsDemoted) {
     EXPECT_EQ(scene.plan().demotion.value(), 0) << "there will be no word for a while";
 }
 
+// What stands, and what the speaker last said of the address.
+void standing(Scene& scene, bool address_is_here) {
+    scene.facts.observed = scene.plan().table;
+    scene.facts.owned = {scene.service().at};
+    link::VhidReport report;
+    report.vhid = vhid;
+    report.vips = {{{"eth0", *Prefix::parse("192.0.2.10/24")}, false, address_is_here, {}}};
+    scene.facts.speaker = link::Report{};
+    scene.facts.speaker->vhids = {report};
+}
+
+TEST(Plan, Rule8ATableGoesAfterItsAddress) {
+    Scene scene;
+    standing(scene, true);
+    const auto before = scene.facts.observed;
+    scene.role(carp::Role::backup);
+    EXPECT_EQ(scene.plan().table, before);
+    standing(scene, false);
+    EXPECT_TRUE(scene.plan().table.empty());
+}
+
+TEST(Plan, Rule8ItStaysThoughAFileNamesNeitherAnyMore) {
+    Scene scene;
+    standing(scene, true);
+    const auto before = scene.facts.observed;
+    scene.config.services.clear();
+    EXPECT_TRUE(scene.plan().table.empty()) << "the address stays: whoever asks is to be refused";
+    scene.config.vips.clear();
+    EXPECT_EQ(scene.plan().table, before);
+    scene.facts.speaker->vhids.clear();
+    EXPECT_TRUE(scene.plan().table.empty());
+}
+
+TEST(Plan, Rule8WhatIsNotOursIsLeftOut) {
+    Scene scene;
+    standing(scene, true);
+    scene.role(carp::Role::backup);
+    scene.facts.owned.clear();
+    EXPECT_TRUE(scene.plan().table.empty());
+}
+
 TEST(Plan, IsAFunctionOfItsArguments) {
     Scene scene;
     EXPECT_EQ(scene.plan(), scene.plan());
