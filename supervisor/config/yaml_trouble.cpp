@@ -86,7 +86,8 @@ std::optional<YamlTrouble> tab_trouble(std::string_view text, std::size_t at) {
     return YamlTrouble{begin + tab, "a tab in the indentation; YAML wants spaces"};
 }
 
-// yaml-cpp's words → ours. What is not here is said in its words.
+// How yaml-cpp's words begin → ours. What is not here is said in its words. Later versions (0.8) put the name of a thing
+// behind: "the referenced anchor is not defined: NAME".
 constexpr std::array<std::pair<std::string_view, std::string_view>, 6> phrases{{
     {"illegal map value",
      "a \":\" where none can be: a missing line break, wrong indentation, or text that needs quotes"},
@@ -144,7 +145,7 @@ YamlTrouble explain_yaml(std::string_view text, std::size_t at, const std::strin
     if (said.starts_with("unknown escape character"))
         return {at, "an escape that YAML does not know; for a backslash in double quotes write \"\\\\\""};
     for (const auto& [theirs, ours] : phrases)
-        if (said == theirs) return {at, std::string(ours)};
+        if (said.starts_with(theirs)) return {at, std::string(ours)};
     return {at, "not YAML: " + discovery::clean(said)};
 }
 

@@ -28,6 +28,7 @@ from pathlib import Path
 from host import WIRES, Host
 from namespaces import bare, ip_batch, remove_namespaces, sweep
 from processes import Failed, Koid
+from slips import BareLoop
 
 
 def story(needs=(), timeout=60, quiet=False):
@@ -48,6 +49,7 @@ class Lab:
         self.address_changes = []  # (monotonic seconds, host name, "+" or "-", address)
         self.began = time.monotonic()
         self._lock = threading.Lock()
+        self.bare_loop = None
 
     # Its life
 
@@ -56,6 +58,7 @@ class Lab:
         if threading.current_thread() is threading.main_thread():
             self._old_handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         self.sweep()
+        self.bare_loop = BareLoop()  # before there are threads
         try:
             self.folder.mkdir(mode=0o755)
             self.folder.chmod(0o755)
@@ -79,6 +82,8 @@ class Lab:
             for process in host.processes:
                 process.popen.poll()
         self._open = False
+        if self.bare_loop:
+            self.bare_loop.end()
         with contextlib.suppress(OSError):
             self._wake.send(b"x")
         remove_namespaces([host.namespace for host in self.hosts.values()] + [self.wire_namespace])
@@ -238,6 +243,14 @@ class Lab:
         self.say(("✓ " if condition else "✗ ") + what)
         if not condition:
             raise Failed(f"does not hold: {what}")
+
+    def check_soon(self, seconds, limit, what, since=None):
+        """That something took no longer than a limit below a second. What a bare loop beside the story (slips.py) was late
+        itself, since that instant or in the whole story, is the machine's, and not counted."""
+        slip = self.bare_loop.longest(self.began if since is None else since)
+        excused = f"; a bare loop was late by {1000 * slip:.0f} ms itself" if seconds > limit else ""
+        self.check(seconds <= limit + (slip if seconds > limit else 0),
+                   f"{what} ({1000 * seconds:.0f} ms, limit {1000 * limit:.0f} ms{excused})")
 
     def master(self, address):
         """Who holds an address: "left", "left and right", "nobody"."""

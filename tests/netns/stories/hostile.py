@@ -119,7 +119,7 @@ def story_flood_of_bad_adverts(lab):
                 "the kernel drops what does not fit into the socket's buffer")
     lab.check((became_master(left), became_master(right)) == (1, 0), "no role changed")
     lab.check(lab.master(VIP) == "left", "left holds the address")
-    lab.check(dark.seconds <= 0.1, f"the client saw nothing ({1000 * dark.seconds:.0f} ms)")
+    lab.check_soon(dark.seconds, 0.1, "the client saw nothing")
     lines = left.koid.text().splitlines()[before:]
     lab.check(len([line for line in lines if "advert_refused" in line]) <= 4, f"the log grew by {len(lines)} lines")
 

@@ -30,7 +30,8 @@ def story_service_manager_is_told(lab):
     lab.run_for(2)
     pings = [when for when, notice in koid.notices if "WATCHDOG" in notice]
     gaps = [later - earlier for earlier, later in zip(pings, pings[1:])]
-    lab.check(len(pings) >= 3 and max(gaps) < 0.6, f"{len(pings)} WATCHDOG pings, {max(gaps, default=9):.2f} s apart at most (limit 0.6 s)")
+    lab.check(len(pings) >= 3, f"{len(pings)} WATCHDOG pings")
+    lab.check_soon(max(gaps), 0.6, "never far apart")
 
     told = len(koid.notices)
     koid.reload()

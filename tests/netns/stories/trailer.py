@@ -66,6 +66,7 @@ class Attacker:
         self.lab, self.host = lab, lab.host("attacker", number=66)
         self.ear, self.mouth = Ear(self.host), Mouth(self.host)
         self.said = 0
+        self.longest_pause = 0.0  # of the last attack: a backup wakes up in it, without merit
 
     def record(self, master):
         """The newest genuine advert of each family: [(source, payload)]."""
@@ -92,13 +93,16 @@ class Attacker:
 
     def go_on(self, seconds, every, recorded, until=lambda: False, **edit):
         """Says it at a beat, and returns how often each state was seen meanwhile: {"left": 120, "left and right": 3}."""
-        seen, began, due = Counter(), time.monotonic(), 0.0
+        seen, began, due, said = Counter(), time.monotonic(), 0.0, time.monotonic()
+        self.longest_pause = 0.0
         while time.monotonic() - began < seconds and not until():
             if time.monotonic() - began >= due:
+                self.longest_pause = max(self.longest_pause, time.monotonic() - said)
                 self.say(recorded, **edit)
-                due += every
+                due, said = due + every, time.monotonic()
             seen[self.lab.master(VIP)] += 1
             time.sleep(0.005)
+        self.longest_pause = max(self.longest_pause, time.monotonic() - said)
         return dict(seen)
 
 
@@ -147,9 +151,12 @@ def story_attacks_on_ucarp(lab):
 def story_attacks_on_koi_without_trailer(lab):
     """The same against a pair of Koi that speaks plain CARP, where it works as well, because that is how CARP is."""
     left, right = pair(lab, auth="off")
-    outcome = attack(lab, Attacker(lab), left, right, patience=1, beat=0.05, between=lambda: wait_for_master(lab, "left"))
+    attacker = Attacker(lab)
+    outcome = attack(lab, attacker, left, right, patience=1, beat=0.05, between=lambda: wait_for_master(lab, "left"))
     lab.check("nobody" in outcome["deposed"], "an edited advert deposed the master, and nobody led")
-    lab.check("right" not in outcome["asleep"], "the adverts of a dead master kept the backup asleep")
+    # On a machine that lets the attacker rest for longer than the backup is patient, the backup rightly wakes up.
+    lab.check("right" not in outcome["asleep"] or attacker.longest_pause > 0.5,
+              f"the adverts of a dead master kept the backup asleep (none for {1000 * attacker.longest_pause:.0f} ms at most)")
     wait_for_master(lab, "right")
 
 
@@ -172,7 +179,7 @@ def story_attacks_on_koi(lab):
     took = time.monotonic()
     lab.check(set(outcome["deposed"]) == {"left"}, "an edited advert deposed nobody")
     lab.check(set(outcome["doubled"]) == {"left"}, "an edited advert made no second master")
-    lab.check(wait_for_master(lab, "right") < 0.1, "the adverts of a dead master kept nobody asleep")
+    lab.check_soon(wait_for_master(lab, "right"), 0.1, "the adverts of a dead master kept nobody asleep")
     for owners in asked:
         owners.end()
         died, served = owners.last_answer(left), owners.first_answer(right)
@@ -227,7 +234,7 @@ def story_a_hand_over_said_again(lab):
     for owners in asked:
         owners.end()
         lab.check(owners.doubly == 0 and not owners.intervals["right"], f"{owners.address}: right never answered")
-        lab.check(owners.longest_dark < 0.1, f"and left always did; nobody for {1000 * owners.longest_dark:.0f} ms at most")
+        lab.check_soon(owners.longest_dark, 0.1, "and left always did")
     lab.check([(became_master(node), role(node)) for node in (left, right)] == before, "no role changed")
     counted = refusals(right)
     lab.check(counted["replayed"] > 20 and counted["wrong_tag"] > 20, f"right refused {dict(counted)}")
@@ -324,7 +331,7 @@ def story_flood_of_lies(lab):
     for version in (4, 6):
         said = [one[0] for one in heard if one[2] in sources_of(left) and (":" in one[2]) == (version == 6)]
         gaps = [later - one for one, later in zip(said, said[1:])]
-        lab.check(gaps and max(gaps) < 0.7, f"left's adverts over IPv{version} went on: {figures(gaps)} (its beat is 234 ms)")
+        lab.check_soon(max(gaps), 0.7, f"left's adverts over IPv{version} went on: {figures(gaps)} (its beat is 234 ms)")
     lab.check((became_master(left), became_master(right)) == (1, 0), "no role changed")
     lab.check(lab.master(VIP) == "left" and lab.master(VIP_6) == "left", "left holds the addresses")
 
@@ -637,4 +644,4 @@ def story_interval(lab):
         wait_for_master(lab, "left")
         lab.wait_until(lambda: role(right) == "backup", 5, "right listens again")
     lab.say(f"death of the master: dark for {figures(died)} (limit of the formula: 339 ms)")
-    lab.check(max(died) < 0.6, "never dark for 0.6 s")
+    lab.check_soon(max(died), 0.6, "never dark for long")

@@ -1,0 +1,57 @@
+# koi_stories(PREFIX LABEL): the stories in this folder, as tests. Those that the running kernel can tell are told one by one;
+# those that need ip_vs are all told in one guest (started once, by the fixture), and one test each looks up what became of
+# it. `run --list` says which is which; a new file in stories/ makes CMake ask again. Slow ones have the label `slow`.
+
+function(koi_stories prefix label)
+    file(GLOB story_files CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/stories/*.py)
+    set(runner ${CMAKE_CURRENT_SOURCE_DIR}/run)
+    set(results ${CMAKE_BINARY_DIR}/${label}-stories)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${runner} ${story_files})
+
+    execute_process(COMMAND ${runner} --list OUTPUT_VARIABLE listed OUTPUT_STRIP_TRAILING_WHITESPACE
+                    RESULT_VARIABLE failed ERROR_VARIABLE complaint)
+    if(failed)
+        message(FATAL_ERROR "${runner} --list failed:\n${complaint}")
+    endif()
+
+    set(told "KOI_BUILD=${CMAKE_BINARY_DIR}")
+    set(guest_seconds 300)  # one that is emulated needs minutes to boot
+    set(guest_labels ${label})
+    set(guest_stories FALSE)
+    string(REPLACE ";" "," listed "${listed}")
+    string(REPLACE "\n" ";" listed "${listed}")
+    foreach(line IN LISTS listed)
+        string(REPLACE "," ";" fields "${line}")
+        list(GET fields 0 name)
+        list(GET fields 1 kernel)
+        list(GET fields 2 seconds)
+        list(GET fields 3 quiet)
+        set(labels ${label})
+        # Machines add SLOW;RELEASE to the line; in a guest they are slow in any case, since it must be an emulated one.
+        if(label STREQUAL "machines" AND (line MATCHES ",1,[a-z]+$" OR kernel STREQUAL "guest"))
+            list(APPEND labels slow)
+        endif()
+        if(kernel STREQUAL "guest")
+            set(guest_stories TRUE)
+            set(guest_labels ${labels})
+            math(EXPR guest_seconds "${guest_seconds} + ${seconds}")
+            add_test(NAME ${prefix}.${name} COMMAND ${runner} --report ${name} --results ${results})
+            set_tests_properties(${prefix}.${name} PROPERTIES FIXTURES_REQUIRED ${label}_guest)
+        else()
+            math(EXPR seconds "${seconds} + 60")
+            add_test(NAME ${prefix}.${name} COMMAND ${runner} --kernel here --results ${results} --exactly ${name})
+            set_tests_properties(${prefix}.${name} PROPERTIES TIMEOUT ${seconds})
+            if(quiet)
+                set_tests_properties(${prefix}.${name} PROPERTIES RUN_SERIAL TRUE)
+            endif()
+        endif()
+        set_tests_properties(${prefix}.${name} PROPERTIES LABELS "${labels}" SKIP_RETURN_CODE 77 ENVIRONMENT "${told}")
+    endforeach()
+
+    # Two processors: the guest wants one for itself, and its clients notice when they do not get it.
+    if(guest_stories)
+        add_test(NAME ${label}_guest COMMAND ${runner} --take-to-guest --judge-later --results ${results})
+        set_tests_properties(${label}_guest PROPERTIES FIXTURES_SETUP ${label}_guest LABELS "${guest_labels}" PROCESSORS 2
+                             TIMEOUT ${guest_seconds} ENVIRONMENT "${told}")
+    endif()
+endfunction()
