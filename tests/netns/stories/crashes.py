@@ -51,7 +51,9 @@ def story_speaker_comes_back_late(lab):
     lab.say(f"left let go {1000 * gone:.0f} ms after its start")
     lab.check(gone < 2, "first of all it lets go")
     lab.wait_until(lambda: role(left) == "backup", 5, "then it listens")
-    lab.check("left by an earlier koid" in left.koid.text(), "it says what it did")
+    # An address lives for whole seconds: on a busy machine it may have gone by itself before the new koid looked.
+    by_itself = any(when < left.koid.began for when, *change in lab.address_changes if change == ["left", "-", VIP])
+    lab.check(by_itself or "left by an earlier koid" in left.koid.text(), "it says what it did")
     lab.run_for(1.5)
     lab.check(lab.master(VIP) == "right", "and lets right lead")
 

@@ -260,7 +260,7 @@ def story_system_calls_of_a_whole_life(lab):
         return {"carp": signed, "vips": [{"vhid": 51, "addresses": ["10.77.0.100/24", "fd77::64/64"]}], **POOLS}
 
     lab.koid(left, config(FAST), watcher=trace()).write("web.list", "10.77.0.9:80\n")
-    lab.koid(right, config(FAST_BACKUP)).write("web.list", "10.77.0.9:80\n")
+    lab.koid(right, config(FAST_BACKUP), entrance=under_unit.entrance(with_filter=False)).write("web.list", "10.77.0.9:80\n")
     wait_for_master(lab, "left", timeout=30)
     lab.wait_until(lambda: role(right) == "backup", 15, "right listens")
     lab.wait_until(lambda: all(kinds(left).values()), 15, "all processes run")
