@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <optional>
 
 namespace koi {
@@ -26,8 +27,11 @@ int code_of(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 +
 std::optional<int> reap(int daemon) {
     std::optional<int> code;
     int status = 0;
-    for (pid_t pid; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;)
+    pid_t pid;
+    while ((pid = ::waitpid(-1, &status, WNOHANG)) > 0)
         if (pid == daemon) code = code_of(status);
+    // Nobody is left whom we could wait for, and how the daemon ended nobody can say.
+    if (pid < 0 && errno == ECHILD && !code) code = 1;
     return code;
 }
 

@@ -1,8 +1,8 @@
 // supervisor/base/kernel_features.h
 //
-// Whether the kernel we run on has the two things that are modules on Debian and that Koi stands on. To ask is to load
-// them: the kernel fetches the module of a netlink protocol that somebody asks for, also when it is asked from inside a
-// container, which has no modules itself.
+// Whether the kernel we run on has the two things that are modules on Debian and that Koi stands on. To ask is to
+// load them: the kernel fetches the module of a netlink protocol that somebody asks for, also when it is asked from
+// inside a container, which has no modules itself.
 #pragma once
 
 #include <optional>

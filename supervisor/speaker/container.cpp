@@ -28,7 +28,8 @@ std::set<Capability> missing_capabilities() {
     const cap_t ours = cap_get_proc();
     for (const auto& [capability, value] : needed) {
         cap_flag_value_t set = CAP_CLEAR;
-        if (ours && (cap_get_flag(ours, value, CAP_PERMITTED, &set) != 0 || set != CAP_SET)) missing.insert(capability);
+        if (ours && (cap_get_flag(ours, value, CAP_PERMITTED, &set) != 0 || set != CAP_SET))
+            missing.insert(capability);
     }
     cap_free(ours);
     return missing;
@@ -67,11 +68,12 @@ Surroundings look_around(const std::string& configuration) {
 
 std::optional<FirstWords> first_words(const Surroundings& around, const std::string& configuration) {
     if (!around.configured)
-        return FirstWords{"configuration",
-                          "there is no " + configuration +
-                              " in this container: write it on the host (an example is here in "
-                              "/usr/share/doc/koi/examples/koi.yaml) and mount its folder with -v /etc/koi:/etc/koi:ro",
-                          bad_configuration};
+        return FirstWords{
+            "configuration",
+            "there is no " + configuration +
+                " in this container: write it on the host (an example is here in "
+                "/usr/share/doc/koi/examples/koi.yaml) and mount its folder with -v /etc/koi:/etc/koi:ro",
+            bad_configuration};
     if (!around.missing.empty()) {
         const auto [said, typed] = names(around.missing);
         return FirstWords{

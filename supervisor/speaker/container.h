@@ -1,7 +1,7 @@
 // supervisor/speaker/container.h
 //
-// What koid says first when it is the first process of a container: there no unit has seen to capabilities, modules and
-// a configuration, and nobody reads anything but this output.
+// What koid says first when it is the first process of a container: there no unit has seen to capabilities, modules
+// and a configuration, and nobody reads anything but this output.
 #pragma once
 
 #include <optional>
@@ -28,8 +28,8 @@ struct FirstWords {
 };
 std::optional<FirstWords> first_words(const Surroundings&, const std::string& configuration);
 
-// koid as process 1: says the above, splits off the daemon (nullopt: we are it), watches over it, and lets go of what it
-// left, as ExecStopPost= of the unit does. Then the exit code.
+// koid as process 1: says the above, splits off the daemon (nullopt: we are it), watches over it, and lets go of what
+// it left, as ExecStopPost= of the unit does. Then the exit code.
 std::optional<int> first_process(const std::string& configuration);
 
 }  // namespace koi::speaker

@@ -56,9 +56,9 @@ TEST(FirstProcess, EndsWithTheDaemonsExitCode) {
 
 TEST(FirstProcess, SaysWhichSignalEndedTheDaemon) {
     EXPECT_EQ(first_process([] {
-        ::raise(SIGKILL);
-        return 0;
-    }),
+                  ::raise(SIGKILL);
+                  return 0;
+              }),
               128 + SIGKILL);
 }
 

@@ -30,9 +30,10 @@ TEST(Container, SaysWhatTheHostsKernelLacksAndGoesOn) {
               "the host's kernel lacks ip_vs, so nothing can be forwarded; on the host: modprobe ip_vs");
 
     around.kernel = {.ip_vs = true, .nf_tables = false};
-    EXPECT_EQ(first_words(around, file)->sentence,
-              "the host's kernel lacks nf_tables, so the addresses of a node that dies answer up to a second too long; "
-              "on the host: modprobe nf_tables");
+    EXPECT_EQ(
+        first_words(around, file)->sentence,
+        "the host's kernel lacks nf_tables, so the addresses of a node that dies answer up to a second too long; "
+        "on the host: modprobe nf_tables");
 
     around.kernel.ip_vs = false;
     EXPECT_EQ(first_words(around, file)->sentence,
@@ -54,7 +55,8 @@ TEST(Container, EndsWithAdviceWithoutACapability) {
 
 // One sentence, not three: first the file, as without it nothing else matters yet.
 TEST(Container, EndsWith78AndAdviceWithoutAConfiguration) {
-    Surroundings around{.missing = {Capability::net_raw}, .configured = false, .kernel = {.ip_vs = false, .nf_tables = {}}};
+    Surroundings around{
+        .missing = {Capability::net_raw}, .configured = false, .kernel = {.ip_vs = false, .nf_tables = {}}};
     const auto words = first_words(around, "/etc/koi/other.yaml");
     ASSERT_TRUE(words);
     EXPECT_EQ(words->end, 78);
