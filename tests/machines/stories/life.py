@@ -12,10 +12,20 @@ def appeared(lab, machine, address, after):
                  if (name, word, what) == (machine.name, "+", address) and when >= after), None)
 
 
+@story(timeout=120, release="trixie")
+def story_pair_of_debian_13(lab):
+    """Two machines of Debian 13 install the package built there: lb1 leads within 4 s, and lb2 when it is alone."""
+    installs_and_leads(lab)
+
+
 @story(timeout=120)
 def story_pair_leads_within_four_seconds(lab):
     """Two machines install the package with apt and start the unit: lb1 leads within 4 s, over IPv4 and IPv6; and lb2 within
     4 s and its skew when it is alone."""
+    installs_and_leads(lab)
+
+
+def installs_and_leads(lab):
     lb1, lb2 = lab.pair()
     lab.check(lb1.unit("ActiveState") == "inactive", "installed, it does not run")
     for machine, skew in ((lb1, 0), (lb2, 100)):
@@ -93,3 +103,13 @@ def story_life_under_the_unit(lab):
 
 def status_of(machine):
     return machine.status().get("configured"), machine.status().get("configuration")
+
+
+@story(timeout=90)
+def story_unit_that_systemd_approves(lab):
+    """On an installed machine `systemd-analyze verify` has nothing to say about the unit, and its exposure is 2.5 at most."""
+    lb1 = lab.machine("lb1", koi=True)
+    said = lb1.run(["systemd-analyze", "verify", "koi.service"], check=False)
+    lab.check(said.returncode == 0 and not said.stderr.strip(), f"verify: {said.returncode} {said.stderr.strip()}")
+    exposure = lb1.run(["systemd-analyze", "security", "--no-pager", "--threshold=25", "koi.service"], check=False)
+    lab.check(exposure.returncode == 0, exposure.stdout.strip().splitlines()[-1])

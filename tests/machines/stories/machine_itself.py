@@ -3,7 +3,7 @@
 from machines import story
 
 
-@story(koi=False)
+@story(koi=False, timeout=120)
 def story_machine_pristine(lab):
     """A pristine machine boots, runs commands, keeps files over a reboot and ends with the lab."""
     lb1 = lab.machine("lb1")
