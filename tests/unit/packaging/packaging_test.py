@@ -22,7 +22,7 @@ BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
 
 def needs(*programs):
     missing = [one for one in programs if shutil.which(one) is None]
-    return unittest.skipIf(missing, f"without {', '.join(missing)} (sudo ./dev deps lint)")
+    return unittest.skipIf(missing, f"without {', '.join(missing)} (sudo ./dev deps lab)")
 
 
 def run(*command, **more):
@@ -96,7 +96,7 @@ class Catalog(unittest.TestCase):
         self.assertEqual(len(listed), len(entries), "entries that journalctl knows")
 
 
-@unittest.skipIf(not BASH_COMPLETION.exists(), "without bash-completion (sudo ./dev deps lint)")
+@unittest.skipIf(not BASH_COMPLETION.exists(), "without bash-completion (sudo ./dev deps lab)")
 class Completion(unittest.TestCase):
     def complete(self, line):
         """What <TAB> offers at the end of a line, where a koid leads vhids 51 and 52."""
@@ -124,7 +124,7 @@ class Completion(unittest.TestCase):
     def test_every_command_of_the_manual_is_offered(self):
         page = (PACKAGING / "man/koi.1").read_text()
         part = page[page.index(".SH COMMANDS"):page.index(".SH OPTIONS")]
-        commands = {m[1].replace("\\-", "-") for m in re.finditer(r'^\.TP\n(?:\.TQ\n)?\.[BRI]+ "?([a-z\\-]+)', part, re.M)}
+        commands = {m[1].replace("\\-", "-") for m in re.finditer(r'^\.TP\n(?:\.TQ\n)?\.[BRI]+ "?([a-z][a-z\\-]*)', part, re.M)}
         self.assertIn("reload", commands)
         self.assertLessEqual(commands, set(self.complete("koi ")), "commands that <TAB> does not offer")
 
