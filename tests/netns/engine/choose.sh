@@ -13,7 +13,7 @@ engine_function() { echo "${1%-kvm}_$2"; }
 engine_missing() {
     local missing
     if pretends "${1%-kvm}-cannot-boot" && [ "$1" = native ]; then
-        echo "KOI_ENGINE_PRETEND says so"
+        echo "KOI_ENGINE_PRETEND plays a kernel without ip_vs"
         return
     fi
     if [ "$1" = qemu-kvm ] && [ ! -w /dev/kvm ]; then
