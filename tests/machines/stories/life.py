@@ -26,7 +26,7 @@ def story_pair_leads_within_four_seconds(lab):
 
 
 def installs_and_leads(lab):
-    lb1, lb2 = lab.pair()
+    lb1, lb2 = lab.pair(fresh=True)
     lab.check(lb1.unit("ActiveState") == "inactive", "installed, it does not run")
     for machine, skew in ((lb1, 0), (lb2, 100)):
         began = time.monotonic()
