@@ -279,9 +279,15 @@ class Machine(Host):
             with contextlib.suppress(OSError):
                 for pid in procs.read_text().split():
                     with contextlib.suppress(OSError):
-                        if Path(os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")).name == program:
+                        if Path(os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")).name == program \
+                                and (program != "koid" or self._is_daemon(pid)):
                             found.append(int(pid))
         return found
+
+    def _is_daemon(self, pid):
+        """Not one that cleans up after another, nor a child that is about to become something else."""
+        parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        return int(parent) == self.leader and b"--withdraw" not in Path(f"/proc/{pid}/cmdline").read_bytes()
 
     def pid(self, program):
         """The process id as the lab sees it (`/proc/PID`, os.kill); None if it does not run. Inside it has another one."""
