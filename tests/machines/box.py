@@ -10,6 +10,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import traceback
 from pathlib import Path
 
 from telling import die_with_parent
@@ -50,6 +51,22 @@ def enter():
     cgroup.mkdir()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     return cgroup
+
+
+def run(deed):
+    """Does something in a box of its own, deed(cgroup), and returns its exit code: 1 if it raised something, which is printed."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            die_with_parent(signal.SIGTERM)
+            deed(enter())
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def _keep(first, cgroup):

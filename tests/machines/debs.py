@@ -1,9 +1,11 @@
 """The packages that machines install: those that are shipped, and a repository that apt in the machines reads."""
 
+import filecmp
 import hashlib
 import os
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 from processes import BUILD, Failed
@@ -32,7 +34,7 @@ class Repository:
     """A flat one, at /repo in every machine: `deb [trusted=yes] file:/repo ./`."""
 
     def __init__(self, folder):
-        self.folder, self._entries = folder, {}
+        self.folder, self._entries, self._lock = folder, {}, threading.Lock()
         folder.mkdir(mode=0o755)
         self._write()
 
@@ -41,11 +43,16 @@ class Repository:
         deb, there = Path(deb), self.folder / Path(deb).name
         if not deb.exists():
             raise Failed(f"there is no package {deb}")
-        shutil.copyfile(deb, there)
-        control = subprocess.run(["dpkg-deb", "-f", there], capture_output=True, text=True, check=True).stdout.rstrip()
-        self._entries[there.name] = (f"{control}\nFilename: ./{there.name}\nSize: {there.stat().st_size}\n"
-                                     f"SHA256: {hashlib.sha256(there.read_bytes()).hexdigest()}\n")
-        self._write()
+        with self._lock:  # two machines may be served at once
+            if there.name in self._entries and filecmp.cmp(deb, there, shallow=False):
+                return there
+            beside = there.with_suffix(".new")
+            shutil.copyfile(deb, beside)
+            beside.rename(there)
+            control = subprocess.run(["dpkg-deb", "-f", there], capture_output=True, text=True, check=True).stdout.rstrip()
+            self._entries[there.name] = (f"{control}\nFilename: ./{there.name}\nSize: {there.stat().st_size}\n"
+                                         f"SHA256: {hashlib.sha256(there.read_bytes()).hexdigest()}\n")
+            self._write()
         return there
 
     def _write(self):

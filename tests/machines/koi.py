@@ -41,6 +41,15 @@ def never_two(lab, asked, planned=False):
             lab.check(owners.doubly == 0, f"{owners.address}: never two owners ({1000 * owners.doubly:.1f} ms)")
 
 
+def nothing_lost(lab, watch, since, what):
+    """Checks that every request was answered; one that was not is forgiven where the machines were kept waiting for longer than
+    the client was in the dark."""
+    slip, told = lab.slip(since), f"{what}: {watch.failures} of {watch.probes} requests lost"
+    if watch.failures:
+        told += f", dark for {watch.longest_dark:.3f} s; this machine kept the machines waiting for {slip:.3f} s meanwhile"
+    lab.check(watch.failures == 0 or watch.longest_dark <= slip, told)
+
+
 def causes_are_told(lab, machine):
     """Every role change is in the journal, one after the other, with its cause."""
     roles = {}

@@ -21,6 +21,7 @@ from host import WIRES, Host
 from namespaces import NAMESPACES, inside, ip_batch, links_down
 from processes import Failed, Process
 
+UNHURRIED = 12 if "KOI_GUEST" in os.environ else 1  # programs of an emulated machine take ten to twenty times as long
 GET_MAC = 0x8927  # SIOCGIFHWADDR
 REBOOTS = 133  # how systemd-nspawn ends when the machine asks for another start
 CONTROL_SOCKET = "run/koi/koi.sock"
@@ -95,7 +96,7 @@ class Machine(Host):
                     self._ready = True
 
     def _wait_for(self, predicate, seconds, what):
-        self.lab.wait_until(lambda: predicate() or not self.nspawn.alive(), seconds, what)
+        self.lab.wait_until(lambda: predicate() or not self.nspawn.alive(), seconds * UNHURRIED, what)
         if not self.nspawn.alive():
             raise Failed(f"{self.name} did not start (systemd-nspawn ended with {self.nspawn.popen.returncode}):\n"
                          + self.nspawn.text()[-2000:])
@@ -154,7 +155,7 @@ class Machine(Host):
         self.boot(timeout)
 
     def _is_off(self, timeout):
-        code = self.nspawn.wait(timeout)
+        code = self.nspawn.wait(timeout * UNHURRIED)
         self.powered, self.leader = False, None
         for ear in (self._ear, self._notices):
             self.lab.forget(ear)
@@ -196,7 +197,7 @@ class Machine(Host):
     def run(self, command, check=True, timeout=60, environment=None, stdin=None):
         """Runs a program to its end, as root (a list, or a string for the shell). Returns stdout, stderr, returncode as text."""
         done = subprocess.run(self._command(command, environment), capture_output=True, text=True, errors="replace",
-                              timeout=timeout, **({"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}))
+                              timeout=timeout * UNHURRIED, **({"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}))
         if check and done.returncode:
             words = command if isinstance(command, str) else " ".join(map(str, command))
             raise Failed(f"{self.name}: '{words}' ended with {done.returncode}\n{done.stdout}{done.stderr}")
@@ -224,7 +225,7 @@ class Machine(Host):
         with open(local, "rb") as data:
             done = subprocess.run(self._command(f'mkdir -p "$(dirname {quoted})" && cat >{quoted} && '
                                                 f"chmod {local.stat().st_mode & 0o777:o} {quoted}"), stdin=data,
-                                  capture_output=True, text=True, timeout=60)
+                                  capture_output=True, text=True, timeout=60 * UNHURRIED)
         if done.returncode:
             raise Failed(f"{self.name}: {local} could not be put at {path}: {done.stderr}")
 
@@ -278,9 +279,15 @@ class Machine(Host):
             with contextlib.suppress(OSError):
                 for pid in procs.read_text().split():
                     with contextlib.suppress(OSError):
-                        if Path(os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")).name == program:
+                        if Path(os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")).name == program \
+                                and (program != "koid" or self._is_daemon(pid)):
                             found.append(int(pid))
         return found
+
+    def _is_daemon(self, pid):
+        """Not one that cleans up after another, nor a child that is about to become something else."""
+        parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        return int(parent) == self.leader and b"--withdraw" not in Path(f"/proc/{pid}/cmdline").read_bytes()
 
     def pid(self, program):
         """The process id as the lab sees it (`/proc/PID`, os.kill); None if it does not run. Inside it has another one."""

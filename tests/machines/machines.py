@@ -20,7 +20,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import box
 import lab as netns
+import layers
 import roots
 from debs import Repository, shipped
 from machine import Machine
@@ -54,11 +56,24 @@ def root_of(function):
     return roots.root(function.release, {*function.packages, *roots.needed_by(shipped(function.release))})
 
 
+def installed_on(root, debs, release):
+    """The layer with Koi on that root; made if need be, by a machine in a box of its own."""
+    def make(upper):
+        def install(cgroup):
+            with Lab(root, debs, release, cgroup) as lab:
+                machine = lab.machine("koi", koi=True, fresh=True)
+                machine.shutdown()
+                layers.keep(machine.folder / "upper", upper)
+        if box.run(install):
+            raise RuntimeError(f"a machine on which {' '.join(str(deb) for deb in debs)} can be installed; see above")
+    return layers.layer(root, debs, make)
+
+
 class Lab(netns.Lab):
-    def __init__(self, function, cgroup, verbose=False):
+    def __init__(self, root, debs, release, cgroup, verbose=False):
         super().__init__(verbose, folder=Path("/run/lab"))
-        self.release, self.cgroup, self.root = function.release, cgroup, root_of(function)
-        self.debs, self._metronome = shipped(self.release), None
+        self.release, self.cgroup, self.root = release, cgroup, root
+        self.debs, self._metronome = debs, None
 
     def __enter__(self):
         super().__enter__()
@@ -80,41 +95,42 @@ class Lab(netns.Lab):
 
     # Its machines
 
-    def machine(self, name, release=None, koi=False):
-        """One pristine machine, booted; with `koi` the shipped package is installed."""
-        return self._machines([name], release, koi)[0]
+    def machine(self, name, release=None, koi=False, fresh=False):
+        """One pristine machine, booted; with `koi` the shipped package is installed (layers.py), `fresh`: here and now."""
+        return self._machines([name], release, koi, fresh)[0]
 
-    def _machines(self, names, release, koi, families=(4, 6)):
+    def _machines(self, names, release, koi, fresh=False, families=(4, 6)):
         if release not in (None, self.release):
             raise Failed(f"the machines of this story are Debian {self.release}; another release is asked for by "
                          f"@story(release=\"{release}\")")
+        if koi and not self.debs:
+            raise Failed(f"there is no package of Koi for Debian {self.release} (./dev deb makes it)")
+        below = self.root
+        if koi and not fresh:
+            below = f"{layers.place_of(self.root, self.debs) / 'upper'}:{self.root}"
         booting = []
         for name in names:  # all at once
             number = 1 + max((one.number for one in self.hosts.values() if isinstance(one, Machine)), default=0)
-            self.hosts[name] = Machine(self, name, number, self.root, families)
+            self.hosts[name] = Machine(self, name, number, below, families)
             booting.append(self.hosts[name])
         for machine in booting:
             machine.wait_booted()
-        if koi:
-            at_once(self.install, booting)
+        if koi and fresh:
+            at_once(lambda machine: machine.apt_install(*self.debs), booting)
         return booting
 
-    def install(self, machine):
-        if not self.debs:
-            raise Failed(f"there is no package of Koi for Debian {self.release} (./dev deb makes it)")
-        machine.apt_install(*self.debs)
-
-    def pair(self, carp=None, vips=None, each=None, names=("lb1", "lb2"), families=(4, 6), **parts):
+    def pair(self, carp=None, vips=None, each=None, names=("lb1", "lb2"), families=(4, 6), fresh=False, **parts):
         """Two machines, the shipped package installed, keys and configuration written, the unit not started.
 
         carp   what both have in `carp:` beside interface, keys and `auth: require`
         vips   addresses of vhid 51, or the list as it stands in the file; VIP and VIP_6 by default
         each   {"lb2": {"carp": {"advskew": 50}}}: what one of them has beside it; lb2 has advskew 100 unless it says so
         parts  other parts of the file: services=[…], pools={…}
+        fresh  apt installs the package here and now; otherwise they begin as machines on which it once did
         families  of their own addresses
         """
         self.metronome
-        machines = self._machines(names, None, True, families)
+        machines = self._machines(names, None, True, fresh, families)
         for place, machine in enumerate(machines):
             own = (each or {}).get(machine.name, {})
             told = {"carp": {"interface": "eth0", "key_file": "/etc/koi/keys/carp.key", "auth": "require",

@@ -4,7 +4,7 @@ import os
 import time
 
 from deeds import is_whole, went_on
-from koi import both, causes_are_told, events_are_explained, never_two, patience, wait_for_standby
+from koi import both, causes_are_told, events_are_explained, never_two, nothing_lost, patience, wait_for_standby
 from machines import VIP, story
 
 
@@ -16,9 +16,9 @@ def story_each_process_dies(lab):
     lab.start(lb1, lb2)
     wait_for_standby(lab, lb1)
     is_whole(lab, lb1)
-    asked = both(lab, [lb1, lb2])
+    asked, struck = both(lab, [lb1, lb2]), time.monotonic()
     for program in ("koid", "koid-worker", "koid-scout"):
-        watch = lab.watch(VIP, timeout_ms=1000)
+        watch, began = lab.watch(VIP, timeout_ms=1000), time.monotonic()
         lab.run_for(0.3)
         old = lb1.kill(program)
         lab.say(f"another {program} runs after {went_on(lab, lb1, program, old):.2f} s")
@@ -26,10 +26,12 @@ def story_each_process_dies(lab):
         lab.wait_until(lambda: lb1.role() == "master", 10, "lb1 is master")
         lab.run_for(patience() + 0.5 if program == "koid" else 0.5)
         watch.end()
-        lab.check(watch.failures == 0, f"{program} killed: {watch.failures} of {watch.probes} requests lost")
+        nothing_lost(lab, watch, began, f"{program} killed")
     never_two(lab, asked)
     lab.check(lb1.unit("NRestarts") == "1", "koid died once")
-    lab.check(lb2.unit("NRestarts") == "0" and lb2.role() == "backup" and len(lb2.journal("role")) == 1, "lb2 saw nothing")
+    lab.check(lb2.unit("NRestarts") == "0" and lb2.role() == "backup", "lb2 listens")
+    late = lab.slip(struck)  # a koid that is back too late to go on as master is followed by another one, as it should be
+    lab.check(len(lb2.journal("role")) == 1 or late > 1, f"and saw nothing, or the machines were kept waiting ({late:.2f} s)")
     for machine in (lb1, lb2):
         causes_are_told(lab, machine)
         events_are_explained(lab, machine)

@@ -3,7 +3,7 @@
 import random
 import time
 
-from koi import both, causes_are_told, dark_limit, never_two, patience, wait_for_standby
+from koi import both, causes_are_told, dark_limit, never_two, nothing_lost, patience, wait_for_standby
 from machines import VIP, VIP_6, story
 from nodes import figures, rounds
 
@@ -17,12 +17,16 @@ def cut_power_again_and_again(lab, times, **carp):
     lab.start(lb1, lb2)
     dark = []
     dice = random.Random(time.time_ns())
-    for number in range(times):
+    while len(dark) < 2 * times:
         wait_for_standby(lab, lb1, 30)
         lab.run_for(0.3 + dice.random() * (interval or 1))
         asked = both(lab, [lb1, lb2])
         watches = [lab.watch(vip, every_ms=5) for vip in (VIP, VIP_6)]
         lab.run_for(0.2)
+        if (lb1.role(), lb2.role()) != ("master", "backup"):
+            lab.say("lb1 was too busy to lead (a master that slips is relieved); once more when it leads again")
+            lab.wait_until(lambda: (lb1.role(), lb2.role()) == ("master", "backup"), 120, "lb1 leads again")
+            continue
         cut = lb1.power_cut()
         lab.wait_until(lambda: lab.master(VIP) == "lb2" and lb2.holds(VIP_6), 30, "lb2 leads")
         lab.run_for(0.3)
@@ -33,9 +37,10 @@ def cut_power_again_and_again(lab, times, **carp):
         for watch in watches:
             dark.append(watch.longest_dark)
             limit = dark_limit(lab, patience(interval=interval), cut)
-            lab.within(watch.longest_dark, limit, cut, f"cut {number + 1}: the client was dark", until)
+            lab.within(watch.longest_dark, limit, cut, f"cut {(len(dark) + 1) // 2}: the client was dark", until)
+            lab.check(watch.failures > 0, "and it was dark indeed")
         lb1.boot()
-        lab.wait_until(lambda: lab.master(VIP) == "lb1" and lb2.role() == "backup", 30, "booted, lb1 leads again")
+        lab.wait_until(lambda: lab.master(VIP) == "lb1" and lb2.role() == "backup", 120, "booted, lb1 leads again")
     lab.say(f"dark for {figures(dark)}")
     causes_are_told(lab, lb1)
     causes_are_told(lab, lb2)
@@ -132,7 +137,7 @@ def story_reboot(lab):
         machine.systemctl("enable", "koi")
     lab.start(lb1, lb2)
     wait_for_standby(lab, lb1)
-    watch = lab.watch(VIP, timeout_ms=1000)
+    watch, began = lab.watch(VIP, timeout_ms=1000), time.monotonic()
     asked = both(lab, [lb1, lb2])
     lb1.reboot()
     lab.wait_until(lambda: (lb1.role(), lb2.role()) == ("master", "backup") and lab.master(VIP) == "lb1", 40,
@@ -140,7 +145,7 @@ def story_reboot(lab):
     lab.run_for(0.5)
     watch.end()
     never_two(lab, asked, planned=True)
-    lab.check(watch.failures == 0, f"{watch.failures} of {watch.probes} requests lost")
+    nothing_lost(lab, watch, began, "reboot")
     causes_are_told(lab, lb1)
     causes_are_told(lab, lb2)
 
