@@ -121,6 +121,7 @@ class Koid(Process):
             self._give(self.folder / "run", self.folder / "state", self.key_file, self.auth_key)
             program = under_unit.reachable(program, host.lab.folder / "programs")
             entrance = entrance or (None if watcher else under_unit.entrance())
+        self.program = program
         super().__init__(host, [*watcher, program, *(["-c", self.config_file] if config is not None else []), *arguments],
                          name, {"RUNTIME_DIRECTORY": str(self.folder / "run"), "STATE_DIRECTORY": str(self.folder / "state"),
                                 "NOTIFY_SOCKET": str(where), **(environment or {})}, cwd=self.folder, entrance=entrance)
@@ -188,6 +189,11 @@ class Koid(Process):
         if self.noticed("READY") is None:
             raise Failed(f"{self.name} on {self.host.name} ended with {self.popen.returncode} before it was ready")
         return self.noticed("READY")
+
+    def test(self, how, check=True):
+        """Runs `koid -t` or -T on its configuration, as the user koid is: nobody else but root's koid may read its keys."""
+        watcher = ["/usr/bin/python3", under_unit.__file__] if under_unit.wanted() else []
+        return self.host.run([*watcher, self.program, how, "-c", self.config_file], check=check)
 
     # The operator's end
 

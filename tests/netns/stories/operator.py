@@ -153,7 +153,7 @@ def story_plan_and_reload(lab):
         lab.check(word in said, f"all complaints at once, this one too: {word}")
     lab.check(left.holds(VIP) and left.holds(second), "nothing was changed")
     lab.check(trouble(left, "reload"), f"a trouble says so: {trouble(left, 'reload')}")
-    done = left.run([BUILD / "koid", "-t", "-c", koid.config_file], check=False)
+    done = koid.test("-t", check=False)
     lab.check(done.returncode == 78, "koid -t ends with 78")
 
     koid.write_config(config)
@@ -161,7 +161,7 @@ def story_plan_and_reload(lab):
     wait_for_master(lab, "nobody", second)
     lab.check(left.holds(VIP) and group(left)["became_master"] == 1, "vhid 51 still did not notice")
     lab.check(trouble(left, "reload") is None, "the trouble is over")
-    done = left.run([BUILD / "koid", "-T", "-c", koid.config_file])
+    done = koid.test("-T")
     lab.check("vhid: 51" in done.stdout and "preempt_delay" in done.stdout, "koid -T prints it in full, defaults included")
     lab.check("koi-lab" not in done.stdout, "but not the key")
 

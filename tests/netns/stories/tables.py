@@ -7,7 +7,6 @@ from pathlib import Path
 
 import nodes
 from lab import story
-from processes import BUILD
 from scene import PORT, VIP4, VIP6, Scene, witness
 
 NEEDS = {"ip_vs", "koid", "ipvsadm"}
@@ -465,7 +464,7 @@ def story_a_broken_reload_changes_nothing(lab):
         lab.say(f"koi reload ends with {done.returncode}: {said}")
         lab.check(done.returncode == 1, "koi reload ends with 1")
         lab.check(f"koi.yaml{place}" in said and all(word in said for word in words), f"it names {place} and {words}")
-        tested = director.run([BUILD / "koid", "-t", "-c", koid.config_file], check=False)
+        tested = koid.test("-t", check=False)
         lab.check(tested.returncode == 78 and f"koi.yaml{place}" in tested.stderr, "koid -t says the same and ends with 78")
         already = koid.text().count("the configuration was refused")
         koid.reload()
