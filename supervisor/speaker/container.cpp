@@ -52,6 +52,7 @@ void let_go_of_what_is_left(bool well) {
     withdrawal.command = {"/proc/self/exe", "--withdraw"};
     withdrawal.argv0 = "koid";
     withdrawal.environment = {{"SERVICE_RESULT", well ? "success" : "exit-code"}};
+    withdrawal.capabilities = {Capability::net_admin};
     const auto pid = spawn(withdrawal);
     if (!pid) return log::note(log::Level::error, "stop", pid.error().story);
     while (::waitpid(*pid, nullptr, 0) < 0 && errno == EINTR) {
