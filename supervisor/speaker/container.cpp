@@ -15,6 +15,7 @@ namespace koi::speaker {
 
 namespace {
 
+constexpr int failed = 1;
 constexpr int bad_configuration = 78;  // EX_CONFIG
 
 constexpr std::pair<Capability, cap_value_t> needed[] = {{Capability::net_admin, CAP_NET_ADMIN},
@@ -52,6 +53,7 @@ void let_go_of_what_is_left(bool well) {
     withdrawal.command = {"/proc/self/exe", "--withdraw"};
     withdrawal.argv0 = "koid";
     withdrawal.environment = {{"SERVICE_RESULT", well ? "success" : "exit-code"}};
+    withdrawal.capabilities = {Capability::net_admin};
     const auto pid = spawn(withdrawal);
     if (!pid) return log::note(log::Level::error, "stop", pid.error().story);
     while (::waitpid(*pid, nullptr, 0) < 0 && errno == EINTR) {
@@ -69,15 +71,14 @@ Surroundings look_around(const std::string& configuration) {
 std::optional<FirstWords> first_words(const Surroundings& around, const std::string& configuration) {
     if (!around.configured)
         return FirstWords{
-            "configuration",
             "there is no " + configuration +
                 " in this container: write it on the host (an example is here in "
                 "/usr/share/doc/koi/examples/koi.yaml) and mount its folder with -v /etc/koi:/etc/koi:ro",
             bad_configuration};
     if (!around.missing.empty()) {
         const auto [said, typed] = names(around.missing);
-        return FirstWords{
-            "start", "this container lacks " + said + ", so koid cannot work; start it with --cap-add=" + typed, 1};
+        return FirstWords{"this container lacks " + said + ", so koid cannot work; start it with --cap-add=" + typed,
+                          failed};
     }
     const bool no_ip_vs = around.kernel.ip_vs == false, no_nf_tables = around.kernel.nf_tables == false;
     if (!no_ip_vs && !no_nf_tables) return std::nullopt;
@@ -85,18 +86,19 @@ std::optional<FirstWords> first_words(const Surroundings& around, const std::str
     const std::string leases = "nf_tables, so the addresses of a node that dies answer up to a second too long";
     const std::string lacks = !no_nf_tables ? forwarding : !no_ip_vs ? leases : forwarding + ", and " + leases;
     const std::string cure = !no_nf_tables ? "ip_vs" : !no_ip_vs ? "nf_tables" : "-a ip_vs nf_tables";
-    return FirstWords{"host", "the host's kernel lacks " + lacks + "; on the host: modprobe " + cure, std::nullopt};
+    return FirstWords{"the host's kernel lacks " + lacks + "; on the host: modprobe " + cure, std::nullopt};
 }
 
 std::optional<int> first_process(const std::string& configuration) {
-    if (const auto words = first_words(look_around(configuration), configuration)) {
-        log::note(words->end ? log::Level::error : log::Level::warning, words->event, words->sentence);
-        if (words->end) return words->end;
-    }
+    const auto words = first_words(look_around(configuration), configuration);
+    if (words && words->end == bad_configuration) log::note(log::Level::error, "configuration", words->sentence);
+    if (words && words->end == failed) log::note(log::Level::error, "start", words->sentence);
+    if (words && !words->end) log::note(log::Level::warning, "host", words->sentence);
+    if (words && words->end) return words->end;
     const auto daemon = split_off_daemon();
     if (!daemon) {
         log::note(log::Level::error, "start", daemon.error().story);
-        return 1;
+        return failed;
     }
     if (*daemon == 0) return std::nullopt;
     // NET_ADMIN for the very end only; nothing is read from anybody until then.

@@ -22,7 +22,7 @@ Surroundings look_around(const std::string& configuration);
 
 // The one sentence, and the code to end with; no code: go on. Nothing to say where nothing is missing.
 struct FirstWords {
-    std::string event, sentence;
+    std::string sentence;
     std::optional<int> end;
     friend bool operator==(const FirstWords&, const FirstWords&) = default;
 };

@@ -178,10 +178,14 @@ class Container:
         return found
 
 
+def documented_lines():
+    """The lines of docs/container.md, each command in one."""
+    return [line.strip() for line in (ROOT / "docs/container.md").read_text().replace("\\\n", " ").splitlines()]
+
+
 def command_of_the_documentation():
-    """The podman run of docs/container.md, as it stands there."""
-    text = (ROOT / "docs/container.md").read_text().replace("\\\n", " ")
-    return next(line.strip() for line in text.splitlines() if line.strip().startswith("podman run -d --name koi "))
+    """The podman run there, as it stands."""
+    return next(line for line in documented_lines() if line.startswith("podman run -d --name koi "))
 
 
 def configure(host, vip="10.77.0.100/24", key="koi-lab", etc=None, **carp):

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from lab import story
-from podman import command_of_the_documentation, configure, left_behind
+from podman import command_of_the_documentation, configure, documented_lines, left_behind
 
 VIP = "10.77.0.100"
 
@@ -83,3 +83,21 @@ def story_without_a_configuration_it_says_what_to_do(lab):
     done = lab.podman.once(host, check=False)
     lab.check(done.returncode == 78 and "koi.yaml:1:" in done.stdout + done.stderr,
               f"with a bad one it names the place: {(done.stdout + done.stderr).strip()}")
+
+
+@story(timeout=60)
+def story_keys_made_in_a_container(lab):
+    """`keygen --owner root` of the documentation makes keys with which koid leads, root without the right to read others' files."""
+    host = lab.host("lb1")
+    configure(host, etc="/etc/koi", key_file="/etc/koi/keys/carp.key", auth="require", auth_keys={"1": "/etc/koi/keys/auth.key"})
+    for key in ("carp.key", "auth.key"):
+        Path("/etc/koi", key).unlink()
+    lab.podman.load()
+    typed = [line for line in documented_lines() if line.startswith("podman run") and ("keygen" in line or line.endswith(" -t"))]
+    lab.check(len(typed) == 2, "the documentation makes keys and tests the configuration")
+    for line in typed:
+        done = host.run(line, check=False)
+        lab.check(done.returncode == 0, f"{line}: {(done.stdout + done.stderr).strip()}")
+    koi = lab.podman.start(host, typed=command_of_the_documentation())
+    koi.wait_until_it_leads(VIP)
+    koi.stop()
