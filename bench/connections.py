@@ -37,6 +37,8 @@ PATIENCE_MS = 3000
 LATE = 0.8  # an answer after that came to a SYN or a request that had to be said again
 FAMILIES = {4: (VIP, "10.77.0.99", "10.77.0.{}"), 6: (VIP_6, "fd77::63", "fd77::{:x}")}
 BACKENDS = {"red": 21, "green": 22, "blue": 23}
+HEAD = ["", "outside", "refused", "reset", "timeout", "late", "else",
+        "", "across", "refused", "reset", "timeout", "late", "else", "koi's limit"]
 CASES = ("dr-cold", "dr-warm", "nat-cold", "nat-warm", "dr-mh")
 
 
@@ -296,10 +298,10 @@ def main():
             for sentence in found[2][:20]:
                 print("  " + sentence, flush=True)
             table.append(row(name, case, found))
+            print_table(HEAD, table[-1:])
             good &= name != "koi" or not (found[0]["refused"] or found[0]["reset"])
-    head = ["", "outside", "refused", "reset", "timeout", "late", "else", "", "across", "refused", "reset", "timeout", "late", "else",
-            "koi's limit"]
-    print_table(head, table)
+    print()
+    print_table(HEAD, table)
     return 0 if names and good else 1
 
 

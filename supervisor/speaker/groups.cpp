@@ -152,6 +152,20 @@ void Speaker::role_changed(Group& g, const carp::RoleChanged& change) {
     if (change.from == carp::Role::master) holder_.let_go(vhid);
     silences_.erase(vhid);
     if (change.silence > 0us) silences_[vhid] = loop_.now() - change.silence;
+    // What was prepared is there, whatever role it was told for.
+    const bool agreed = change.to == carp::Role::master && is_prepared(vhid) && !stopping_;
+    if (!agreed) return tell_role(g, change);
+    tables_.at(vhid).since = g.instance().state().since;
+    hold_if_ready(g);
+    // The one who hands over waits for an advert now, and whoever is told may take the processor first.
+    tell_waiting_role();
+    tell_role_ = {vhid, change};
+    Loop::move(tell_role_timer_, loop_.now());
+}
+
+void Speaker::tell_role(Group& g, const carp::RoleChanged& change) {
+    tell_waiting_role();
+    const Vhid vhid = g.vhid();
     tell(log::Level::notice, "role",
          "vhid " + std::to_string(vhid.value()) + " is " + std::string(to_string(change.to)) +
              " now: " + change.because,
@@ -160,13 +174,15 @@ void Speaker::role_changed(Group& g, const carp::RoleChanged& change) {
           {"new", std::string(to_string(change.to))},
           {"reason", change.because}});
     if (stopping_) return leave_when_free();
-    // What was prepared is there, whatever role it was told for.
-    const auto table = tables_.find(vhid);
-    const bool prepared = is_prepared(vhid);
-    if (change.to == carp::Role::master && prepared) table->second.since = g.instance().state().since;
     worker_.send(link::RoleTold{vhid, change.to, g.instance().state().since, change.because, false});
     if (change.to == carp::Role::master) hold_if_ready(g);
     report_soon();
+}
+
+void Speaker::tell_waiting_role() {
+    const auto waiting = std::exchange(tell_role_, std::nullopt);
+    if (!waiting) return;
+    if (Group* g = group(waiting->first)) tell_role(*g, waiting->second);
 }
 
 // This machine cannot be relied on to speak in time. The demotion makes a peer relieve it, by agreement where there
@@ -211,6 +227,7 @@ void Speaker::note_takeover(Group& g) {
 void Speaker::prepare(Group& g, bool wanted) {
     prepared_since_[g.vhid()] = loop_.now();  // an answer to an earlier wish is none to this one
     if (!wanted) holder_.let_go(g.vhid());
+    tell_waiting_role();
     worker_.send(told(g));
     const bool leases = g.settings().carp.lease.kind != carp::Lease::Kind::off;
     if (wanted && leases) holder_.prepare(g.vhid(), held_of(g.settings()));

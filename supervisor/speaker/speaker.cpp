@@ -60,6 +60,8 @@ void Speaker::start(std::vector<std::string> problems) {
     Loop::move(report_timer_, Instant::max());
     settle_timer_ = loop_.at(Instant::max(), Priority::carp, "settle", [this] { settle_demotion(); });
     Loop::move(settle_timer_, Instant::max());
+    tell_role_timer_ = loop_.at(Instant::max(), Priority::carp, "tell role", [this] { tell_waiting_role(); });
+    Loop::move(tell_role_timer_, Instant::max());
     look_timer_ = loop_.at(Instant::max(), Priority::address, "look", [this] { look(false); });
     Loop::move(look_timer_, Instant::max());
     watchdog_.start();
@@ -180,6 +182,7 @@ void Speaker::settle_watchdog() {
 void Speaker::brief_worker() {
     for (const auto& problem : std::exchange(problems_, {}))
         worker_.send(link::Happened{static_cast<int>(log::Level::warning), "memory", problem, {}});
+    tell_waiting_role();
     for (const auto& [vhid, g] : groups_) worker_.send(told(*g));
     if (settled_once_) report();
     if (stopping_ && is_free()) worker_.send(link::Leave{});

@@ -69,6 +69,8 @@ private:
     void tell_if_prepared(Group&);
     link::RoleTold told(const Group&) const;
     bool is_prepared(Vhid) const;
+    void tell_role(Group&, const carp::RoleChanged&);
+    void tell_waiting_role();
     void let_go_of_silent();
     void advert_heard(const std::string& interface, const carp::Advert&, const carp::Packet&);
     // counted: the group itself has done it.
@@ -112,6 +114,7 @@ private:
     std::map<Vhid, std::unique_ptr<Group>> groups_;
     std::map<Vhid, link::TableReady> tables_;
     std::map<Vhid, Instant> prepared_since_;  // when preparing was last wanted, or called off
+    std::optional<std::pair<Vhid, carp::RoleChanged>> tell_role_;  // once the advert that belongs to it has left
     carp::Condition condition_;
     Demotion worker_demotion_ = *Demotion::of(0);
     std::optional<Instant> unready_until_, slipped_until_;
@@ -132,7 +135,8 @@ private:
     std::map<Vhid, std::string> silent_;  // whose adverts do not leave, and why
     std::string status_;
 
-    Watch kernel_watch_, beat_timer_, report_timer_, stop_timer_, look_timer_, settle_timer_, silent_timer_;
+    Watch kernel_watch_, beat_timer_, report_timer_, stop_timer_, look_timer_, settle_timer_, silent_timer_,
+        tell_role_timer_;
     std::vector<Watch> signals_;
 };
 

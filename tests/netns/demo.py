@@ -302,7 +302,7 @@ def old_one_back(demo):
 
 def in_a_hurry(demo):
     with demo.step("The same pair in a hurry: adverts every 20 ms, and another power cut", "power cut, advbase 0") as step:
-        for director in reversed(demo.directors):
+        for director in demo.directors:
             demo.reload(director, fast=True)
         demo.did(f"koi reload on both, with advbase 0 and advskew {FAST_SKEW['lb1']} on lb1, {FAST_SKEW['lb2']} on lb2")
         demo.lab.run_for(0.5)
@@ -314,7 +314,7 @@ def in_a_hurry(demo):
 
 
 def planned_switch(demo):
-    with demo.step("A planned switch, there and back: no request is lost", "planned switch, return") as step:
+    with demo.step("A planned switch, there and back: no request is lost", "planned switch") as step:
         demo.reload(demo.lb2)
         demo.boot_lb1()
         demo.did("lb1 booted once more, and leads; an advert a second again")
@@ -352,7 +352,7 @@ def kernel_sentence():
 
 def summary(demo):
     def row(number, name, seen, figure, verdict):
-        print(f"{number:>2}  {name:<22} {seen:<46.46} {figure:<15} {verdict}".rstrip())
+        print(f"{number:>2}  {name:<20} {seen:<50.50} {figure:<13} {verdict}".rstrip())
     print("\n" + "─" * COLUMNS)
     row("", "step", "what was seen", "figure", "")
     for step in demo.steps:

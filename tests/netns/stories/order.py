@@ -41,8 +41,8 @@ class Believers:
 
 
 def pair(lab, **carp):
-    scene = Scene(lab, "dr", only=("tcp4", "tcp6"), names=("red", "green"), directors=("left", "right"), carp=carp,
-                  more={"standby": "cold"})
+    scene = Scene(lab, "dr", only=("tcp4", "tcp6"), names=("red", "green"), directors=("left", "right"),
+                  carp={"advbase": 1, "advskew": 0, **carp}, more={"standby": "cold"})
     scene.list(**BOTH)
     left, right = scene.directors
     scene.start(left)
@@ -70,7 +70,7 @@ def there_and_back(lab, **carp):
         lab.wait_until(leads(right), 10, "right leads")
         lab.run_for(0.5)
         back()
-        lab.wait_until(leads(left), 15, "left leads again")
+        lab.wait_until(leads(left), 20, "left leads again")
         believers.judge(during)
 
 
@@ -89,7 +89,7 @@ def story_tables_around_a_takeover(lab):
 @story(needs=NEEDS, timeout=90)
 def story_tables_around_a_reload(lab):
     "A reload brings addresses with their virtual servers, in a vhid that leads or a new one, and takes them away again."
-    scene = Scene(lab, "dr", only=("tcp4", "tcp6"), names=("red", "green"), carp={"advbase": 1}, more={"standby": "cold"})
+    scene = Scene(lab, "dr", only=("tcp4", "tcp6"), names=("red", "green"), carp={"advbase": 1, "advskew": 0}, more={"standby": "cold"})
     scene.list(**BOTH)
     scene.start()
     for host in scene.backends.values():
