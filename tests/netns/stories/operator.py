@@ -138,6 +138,19 @@ def story_plan_and_reload(lab):
     other = koid.write("other.yaml", json.dumps({**config, "carp": {**config["carp"], "advskew": 77, "preempt": False}}))
     done = koid.koi("plan", "-c", other, check=False)
     lab.check("change advskew, preempt of vhid 51" in done.stdout, f"which keys change: {done.stdout.strip()}")
+
+    # A file that koid cannot see, in a /tmp of the caller's own, with what it includes, IPv6 among it.
+    koid.write("unseen/koi.yaml", json.dumps(config).replace('"vips": [', '"vips": [!include vips.d/*.yaml, '))
+    koid.write("unseen/vips.d/six.yaml", "- { vhid: 53, addresses: [\"fd77::53/64\"] }\n")
+    hidden = ["unshare", "-m", "sh", "-c", f"mount -t tmpfs tmpfs /mnt && cp -r {koid.folder}/unseen/. /mnt && "
+              f"exec {BUILD}/koi --socket {koid.socket} plan -c /mnt/koi.yaml"]
+    done = left.run(hidden, check=False)
+    lab.check(done.returncode == 2 and "join vhid 53 on eth0: fd77::53/64" in done.stdout, f"a file koid cannot see: {done.stdout}{done.stderr}")
+    koid.write("unseen/vips.d/six.yaml", "- { vhid: 53, adresses: [\"fd77::53/64\"] }\n")
+    done = left.run(hidden, check=False)
+    lab.check(done.returncode == 1 and '/mnt/vips.d/six.yaml:1:15  vips[0].adresses: unknown key; did you mean "addresses"?' in done.stderr,
+              f"its mistakes have their place: {done.stderr}")
+
     koid.write_config(wider)
     done = koid.koi("reload")
     lab.check("applied" in done.stdout, f"koi reload: {done.stdout.strip()}")

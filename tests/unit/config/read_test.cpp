@@ -123,15 +123,17 @@ TEST(Read, AMissingKeyFileComesWithACommandThatMakesOne) {
         return all_told(read_text("carp: { interface: eth0, key_file: " + path +
                                   " }\nvips: [ { vhid: 1, addresses: [192.0.2.1] } ]\n"));
     };
-    EXPECT_EQ(told("/etc/koi/keys/missing.key"),
-              "koi.yaml:1:36  carp.key_file: there is no /etc/koi/keys/missing.key; copy it from another node, or make "
-              "it with: koi keygen, which writes /etc/koi/keys/carp.key, and name that here\n");
+    EXPECT_EQ(
+        told("/etc/koi/keys/missing.key"),
+        "koi.yaml:1:36  carp.key_file: there is no /etc/koi/keys/missing.key; copy it from another node, or make "
+        "it with: koi keygen, which writes /etc/koi/keys/carp.key, and name that here\n");
 }
 
 TEST(Read, AKeyThatIsWithheldIsNoMistakeOfTheFile) {
-    const Files files{{{"koi.yaml",
-                        "carp: { interface: eth0, key_file: /other.key, auth: require, auth_keys: { 1: /other.key } }\n"
-                        "vips: [ { vhid: 1, addresses: [192.0.2.1/24] } ]\n"}}};
+    const Files files{
+        {{"koi.yaml",
+          "carp: { interface: eth0, key_file: /other.key, auth: require, auth_keys: { 1: /other.key } }\n"
+          "vips: [ { vhid: 1, addresses: [192.0.2.1/24] } ]\n"}}};
     auto loader = files.loader();
     loader.secret = [](const std::string& path) -> Result<std::string> { return Error{path + " is mine", withheld}; };
     const auto reading = read("koi.yaml", loader);
@@ -144,8 +146,9 @@ TEST(Read, AKeyThatIsWithheldIsNoMistakeOfTheFile) {
 }
 
 TEST(Read, TheKeyFilesAreNamedEvenIfTheRestIsWrong) {
-    const auto reading = read_text("carp: { interface: eth0, key_file: /b.key, auth_keys: { 1: /auth.key, 2: /auth2.key } }\n"
-                                   "vips: [ { vhid: 1, adresses: [192.0.2.1/24] }, { vhid: 2, key_file: /a.key } ]\n");
+    const auto reading = read_text(
+        "carp: { interface: eth0, key_file: /b.key, auth_keys: { 1: /auth.key, 2: /auth2.key } }\n"
+        "vips: [ { vhid: 1, adresses: [192.0.2.1/24] }, { vhid: 2, key_file: /a.key } ]\n");
     EXPECT_FALSE(reading.config);
     EXPECT_EQ(reading.key_files, (std::vector<std::string>{"/b.key", "/auth.key", "/auth2.key", "/a.key"}));
 }

@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 import unittest
+from pathlib import Path
 
 KOI = None
 FINE, FAILED, USAGE, CHANGES, NOT_RUNNING = 0, 1, 2, 2, 3
@@ -268,13 +269,13 @@ class Plan(KoiTest):
             self.expect(words, FINE, cwd=cwd)
             sent = json.loads(self.koid.asked[-1][2])
             self.assertEqual(sent["configuration"], top)
-            self.assertEqual({name: open(name).read() for name in [top, *parts]}, sent["files"])
+            self.assertEqual({name: Path(name).read_text() for name in [top, *parts]}, sent["files"])
             self.assertEqual(sent["patterns"], {here + "/vips.d/*.yaml": parts[:2]})
         self.expect("plan -c -", FINE, input="vips: []\n")
         self.assertEqual(json.loads(self.koid.asked[-1][2])["files"], {"/dev/stdin": "vips: []\n"})
 
     def test_a_file_that_cannot_be_read_or_is_no_yaml_is_told_without_asking(self):
-        for text, told in [("a: [\n", ":1:4  this [ is never closed"), (b"a: \xff\n", ":1:4  "),
+        for text, told in [("a: [\n", ':1:4  a: the "[" that opens here is never closed'), (b"a: \xff\n", ":1:4  "),
                            ("a: !include none.yaml\n", "/none.yaml: No such file or directory")]:
             path = self.write("koi.yaml", text)
             done = self.expect("plan -c " + path, FAILED, err=f"koi: the configuration {path} cannot be used\n")

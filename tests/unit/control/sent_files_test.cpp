@@ -12,10 +12,11 @@ const SentFiles sent{"/home/ada/koi.yaml",
 TEST(SentFiles, AreReadAsTheyWereWritten) { EXPECT_EQ(sent_files(written(sent)), sent); }
 
 TEST(SentFiles, AreNoneWithoutAConfigurationAndFiles) {
-    for (const auto* body : {"", "{", "[]", "{}", R"({"configuration": "/k"})", R"({"files": {"/k": "x"}})",
-                             R"({"configuration": 5, "files": {}})", R"({"configuration": "/k", "files": "x"})",
-                             R"({"configuration": "/k", "files": ["x"]})", R"([{"configuration": "/k", "files": {}}])",
-                             "{\"configuration\": \"/k\", \"files\": {\"/k\": \"\xff\"}}"})
+    for (const auto* body :
+         {"", "{", "[]", "{}", R"({"configuration": "/k"})", R"({"files": {"/k": "x"}})",
+          R"({"configuration": 5, "files": {}})", R"({"configuration": "/k", "files": "x"})",
+          R"({"configuration": "/k", "files": ["x"]})", R"([{"configuration": "/k", "files": {}}])",
+          "{\"configuration\": \"/k\", \"files\": {\"/k\": \"\xff\"}}"})
         EXPECT_FALSE(sent_files(body)) << body;
     EXPECT_TRUE(sent_files(R"({"configuration": "/k", "files": {}})"));
 }
@@ -27,7 +28,8 @@ TEST(SentFiles, AnythingElseIsReadPast) {
           R"("files": {"/k": "x"}, "patterns": {"*": {"a": "b"}})", R"("files": {"/k": "x"}, "patterns": "*")",
           R"("files": {"/k": "x"}, "patterns": ["a", ["b"]])", R"("files": {"/k": "x"}, "more": {"/l": "y"})"})
         EXPECT_EQ(sent_files(std::string(R"({"configuration": "/k", )") + more + "}"), one) << more;
-    const auto mixed = sent_files(R"({"configuration": "/k", "files": {}, "patterns": {"*": ["a", 5, ["b"], {"c": "d"}, "e"]}})");
+    const auto mixed =
+        sent_files(R"({"configuration": "/k", "files": {}, "patterns": {"*": ["a", 5, ["b"], {"c": "d"}, "e"]}})");
     ASSERT_TRUE(mixed);
     EXPECT_EQ(mixed->patterns.at("*"), (std::vector<std::string>{"a", "e"}));
 }
