@@ -103,13 +103,11 @@ public:
                     "packets of connections to a removed backend are dropped until the connection times out" +
                         cure("net.ipv4.vs.expire_nodest_conn", "1"));
         if (w.persistence && off("net.ipv4.vs.expire_quiescent_template"))
-            warning("expire_quiescent_template",
-                    "clients of persistent services stay with a backend that drains" +
-                        cure("net.ipv4.vs.expire_quiescent_template", "1"));
+            warning("expire_quiescent_template", "clients of persistent services stay with a backend that drains" +
+                                                     cure("net.ipv4.vs.expire_quiescent_template", "1"));
         if (w.hashing_without_replies && off("net.ipv4.vs.sloppy_tcp"))
-            warning("sloppy_tcp",
-                    "connections of the schedulers sh and mh would not survive a change of master" +
-                        cure("net.ipv4.vs.sloppy_tcp", "1") + ", on every director");
+            warning("sloppy_tcp", "connections of the schedulers sh and mh would not survive a change of master" +
+                                      cure("net.ipv4.vs.sloppy_tcp", "1") + ", on every director");
     }
 
     bool nat_leaves_host(const Wishes& w) const {
