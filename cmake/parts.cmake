@@ -33,7 +33,7 @@ target_include_directories(koi_flags INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(koi_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -fno-semantic-interposition)
 # A unity build puts several sources into one, where a private type may look like a part of a public one, and one source's name
 # hides another's.
-if(CMAKE_UNITY_BUILD)
+if(KOI_SANITIZE AND KOI_TOGETHER)
     target_compile_options(koi_flags INTERFACE -Wno-subobject-linkage -Wno-shadow)
 endif()
 target_compile_definitions(koi_flags INTERFACE _GNU_SOURCE)
@@ -51,7 +51,7 @@ endif()
 target_compile_options(koi_flags INTERFACE -ffunction-sections -fdata-sections)
 target_link_options(koi_flags INTERFACE -Wl,--gc-sections -Wl,--as-needed)
 
-# In a unity build: headers of the kernel and of the C library declare the same things, and not in one source.
+# For a unity build: headers of the kernel and of the C library declare the same things, and not in one source.
 function(koi_keep_apart)
     foreach(source IN LISTS ARGN)
         file(STRINGS ${source} kernel REGEX "^#include <(linux|net|netinet|netlink|libnftnl|libmnl)/" LIMIT_COUNT 1)
