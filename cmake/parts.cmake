@@ -30,11 +30,12 @@ set(KOI_LIB_curl PkgConfig::curl)
 
 add_library(koi_flags INTERFACE)
 target_include_directories(koi_flags INTERFACE ${PROJECT_SOURCE_DIR})
-# A unity build (./dev test) puts several sources into one, where a private type may look like a part of a public one.
-if(CMAKE_UNITY_BUILD)
-    target_compile_options(koi_flags INTERFACE -Wno-subobject-linkage)
-endif()
 target_compile_options(koi_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -fno-semantic-interposition)
+# A unity build puts several sources into one, where a private type may look like a part of a public one, and one source's name
+# hides another's.
+if(KOI_SANITIZE AND KOI_TOGETHER)
+    target_compile_options(koi_flags INTERFACE -Wno-subobject-linkage -Wno-shadow)
+endif()
 target_compile_definitions(koi_flags INTERFACE _GNU_SOURCE)
 if(KOI_SANITIZE)
     # GCC 12 sees uninitialised variants that are none once the sanitizers have rewritten them.
@@ -49,6 +50,16 @@ endif()
 # Symbols nobody calls cost pages in four processes on every host.
 target_compile_options(koi_flags INTERFACE -ffunction-sections -fdata-sections)
 target_link_options(koi_flags INTERFACE -Wl,--gc-sections -Wl,--as-needed)
+
+# For a unity build: headers of the kernel and of the C library declare the same things, and not in one source.
+function(koi_keep_apart)
+    foreach(source IN LISTS ARGN)
+        file(STRINGS ${source} kernel REGEX "^#include <(linux|net|netinet|netlink|libnftnl|libmnl)/" LIMIT_COUNT 1)
+        if(kernel)
+            set_source_files_properties(${source} PROPERTIES SKIP_UNITY_BUILD_INCLUSION TRUE)
+        endif()
+    endforeach()
+endfunction()
 
 function(koi_outside target)
     foreach(name IN LISTS ARGN)
@@ -70,6 +81,7 @@ function(koi_part name)
     if(NOT sources)
         message(FATAL_ERROR "part ${name}: no sources in ${PART_IN}")
     endif()
+    koi_keep_apart(${sources})
     add_library(koi_${name} STATIC ${sources})
     target_link_libraries(koi_${name} PUBLIC koi_flags)
     foreach(used IN LISTS PART_USES)

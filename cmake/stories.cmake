@@ -50,7 +50,7 @@ function(koi_stories prefix label)
 
     # Two processors: the guest wants one for itself, and its clients notice when they do not get it.
     if(guest_stories)
-        add_test(NAME ${label}_guest COMMAND ${runner} --take-to-guest --judge-later --results ${results})
+        add_test(NAME ${label}_guest COMMAND ${runner} --take-to-guest --all --judge-later --results ${results})
         set_tests_properties(${label}_guest PROPERTIES FIXTURES_SETUP ${label}_guest LABELS "${guest_labels}" PROCESSORS 2
                              TIMEOUT ${guest_seconds} ENVIRONMENT "${told}")
     endif()
