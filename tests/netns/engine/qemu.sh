@@ -72,7 +72,7 @@ qemu_command() {
     guest=(qemu-system-x86_64 -machine q35 -accel "${KOI_QEMU_ACCEL:-$accel}" -cpu max -smp 2
         -m "${KOI_ENGINE_MEMORY:-1024}" -nodefaults -display none -no-reboot
         -kernel "$qemu_kernel_folder/boot/vmlinuz-$qemu_kernel" -initrd "$job/initramfs.img"
-        -append "console=ttyS0 quiet panic=-1 mitigations=off koi_serial_from_1"
+        -append "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check koi_serial_from_1"
         -serial "file:$job/console" "${output[@]}" -serial chardev:out -serial chardev:err
         -virtfs "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap" "${shared[@]}")
 }
