@@ -96,7 +96,7 @@ class Machine(Host):
                     self._ready = True
 
     def _wait_for(self, predicate, seconds, what):
-        self.lab.wait_until(lambda: predicate() or not self.nspawn.alive(), seconds * UNHURRIED, what)
+        self.lab.wait_until(lambda: predicate() or not self.nspawn.alive(), seconds, what)
         if not self.nspawn.alive():
             raise Failed(f"{self.name} did not start (systemd-nspawn ended with {self.nspawn.popen.returncode}):\n"
                          + self.nspawn.text()[-2000:])

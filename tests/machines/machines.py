@@ -25,7 +25,7 @@ import lab as netns
 import layers
 import roots
 from debs import Repository, shipped
-from machine import Machine
+from machine import UNHURRIED, Machine
 from metronome import Metronome
 from nodes import VIP, VIP_6
 from processes import Failed
@@ -92,6 +92,10 @@ class Lab(netns.Lab):
 
     def remove_folder(self):
         """It goes with the box."""
+
+    def wait_until(self, predicate, timeout, what, every=0.02):
+        """Where machines are emulated everything takes its time, and the limits of waiting are no promises."""
+        return super().wait_until(predicate, timeout * UNHURRIED, what, every)
 
     # Its machines
 
