@@ -58,7 +58,7 @@ def story_unit_life(lab):
     # A machine without CAP_SYS_RESOURCE, as a lab may be, lets systemd spare nobody.
     lab.check(score["koid"] in ("-900", "0") and score["koid-scout"] == "0", f"where memory runs out the scout goes first: {score}")
     lab.check("koi.sock" in lb1.sh("ls -l /run/koi | grep 'srw-rw---- .* koi *koi '").stdout, "the socket is the group's")
-    lb1.sh("useradd -G koi operator; su -s /bin/sh operator -c 'koi status'")
+    lb1.sh("useradd -G koi eve && su -s /bin/sh eve -c 'koi status'")
     exposure = lb1.run(["systemd-analyze", "security", "--threshold=25", "koi"], check=False)
     lab.check(exposure.returncode == 0, exposure.stdout.splitlines()[-1])
     lb1.write("/etc/koi/web.list", LIST + "10.77.0.10:80\n")
