@@ -144,8 +144,6 @@ Watch Loop::after_each_turn(Priority priority, const char* name, Callback callba
     return adopt<Callback>(source, priority, name);
 }
 
-void Loop::answer_watchdog() { sd_event_set_watchdog(event_.get(), 1); }
-
 int Loop::run() {
     const int code = sd_event_loop(event_.get());
     KOI_CHECK(code >= 0);

@@ -56,9 +56,6 @@ public:
     // Once per turn, after any other source ran. For settle().
     Watch after_each_turn(Priority, const char* name, Callback);
 
-    // Answers systemd's WATCHDOG= from the loop itself, if the unit asks for it.
-    void answer_watchdog();
-
     int run();  // until stop(); returns its code
     void stop(int code = 0);
     sd_event* raw() const { return event_.get(); }
