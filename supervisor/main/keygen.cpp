@@ -72,6 +72,10 @@ private:
     std::vector<std::string> found(bool& readable);
     void explain() const;
     void warn_of_closed_folders(const std::string& path) const;
+    std::string adopt_command() const {
+        return "koi keygen --adopt" + (directory_ == keys_directory ? "" : " --directory " + directory_) +
+               (owner_.name == unit_user ? "" : " --owner " + owner_.name);
+    }
     std::string path_of(std::string_view name) const { return directory_ + "/" + std::string(name); }
 
     const KeygenWish& wish_;
@@ -118,7 +122,7 @@ int Keys::make() {
             say(path + ": is there already and stays" +
                 (about.st_uid == owner_.uid && (about.st_mode & 077) == 0
                      ? ""
-                     : ", though user " + owner_.name + " cannot use it as it is; run: koi keygen --adopt"));
+                     : ", though user " + owner_.name + " cannot use it as it is; run: " + adopt_command()));
             continue;
         }
         if (is_there && S_ISDIR(about.st_mode)) return complain(path + " is a directory; move it away");
@@ -142,14 +146,15 @@ void Keys::explain() const {
         "lets\n"
         "root in by ssh:\n"
         "  sudo tar -C %s -c %s | ssh root@NODE tar -C %s -x\n"
-        "If they arrive there as another user's: sudo koi keygen --adopt\n"
+        "If they arrive there as another user's: sudo %s\n"
         "\n"
         "In koi.yaml, on all nodes:\n"
         "  carp:\n"
         "    key_file: %s\n"
         "    auth: require\n"
         "    auth_keys: { 1: %s }\n",
-        above.c_str(), last.c_str(), above.c_str(), path_of("carp.key").c_str(), path_of("auth.key").c_str());
+        above.c_str(), last.c_str(), above.c_str(), adopt_command().c_str(), path_of("carp.key").c_str(),
+        path_of("auth.key").c_str());
 }
 
 // A plain file of one name, whoever it belonged to: root is asked for in so many words, and follows no link.

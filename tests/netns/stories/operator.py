@@ -120,6 +120,29 @@ def story_koi_watches(lab):
 
 
 @story(needs={"koid"}, timeout=60)
+def story_each_trouble_is_told_once(lab):
+    """What the host lacks (ip_vs, forwarding, a list of backends) is one sentence in the journal and one among the events, with
+    the command that helps."""
+    left = lab.node("left", config={"carp": FAST, "services": [
+        {"name": name, "at": f"{VIP}:{port}/tcp", "pool": name, "forward": "nat"} for name, port in (("web", 80), ("dns", 53))],
+        "pools": {"web": {"source": {"static": ["10.77.0.50:80"]}}, "dns": {"source": {"file": "{dir}/none"}}}})
+    left.sysctl("net.ipv4.ip_forward", 0)
+    koid = left.koid
+    koid.wait_ready()
+    lab.wait_until(lambda: {one["what"] for one in status(left, "troubles")["troubles"]} >= {"host", "source"}, 10, "koid looked at the host")
+    lab.run_for(2)
+    known = [one for one in status(left, "troubles")["troubles"] if one["what"] in ("ipvs", "host", "source", "lease")]
+    events = [json.loads(line)["sentence"] for line in koid.koi("events", "-o", "json").stdout.splitlines()]
+    for one in known:
+        lab.say(one["sentence"])
+        start = one["sentence"].split(";")[0]
+        lab.check(koid.text().count(start) == 1, f"once in the journal: {koid.text().count(start)}")
+        lab.check(sum(start in each for each in events) == 1, "once among the events")
+        if one["what"] in ("ipvs", "host"):
+            lab.check(len(re.findall("run: |with: ", one["sentence"])) == 1, "one command")
+
+
+@story(needs={"koid"}, timeout=60)
 def story_plan_and_reload(lab):
     """koi plan says what a file would change; koi reload applies it, or refuses it and changes nothing."""
     second = "10.77.0.101"

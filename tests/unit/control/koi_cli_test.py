@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -361,7 +362,9 @@ class Keygen(KoiTest):
         self.assertIn("do not hear each other", done.stdout)
         self.assertNotEqual(self.read("carp.key"), before[0])
         os.chmod(self.folder + "/keys/carp.key", 0o644)
-        self.assertIn("cannot use it as it is; run: koi keygen --adopt", self.keygen().stdout)
+        told = re.search(r"carp.key: .* cannot use it as it is; run: koi (keygen --adopt .*)", self.keygen().stdout)
+        self.expect(told[1], FINE, out="carp.key: belongs to nobody now")
+        self.assertEqual(self.about("carp.key")[0], "0o400")
 
     def test_keys_that_were_copied_become_koids_own(self):
         os.makedirs(self.folder + "/keys")
