@@ -35,7 +35,7 @@ def lines_of(file):
     return file.read_text().replace("\\\n", " ").splitlines()
 
 
-@story(timeout=30)
+@story(timeout=90)
 def story_unit_quadlet_and_compose_say_what_the_command_says(lab):
     """Unit, quadlet and compose file give the container what the documented command gives it."""
     import yaml  # here, as whoever only wants a list of stories may not have it
@@ -60,7 +60,7 @@ def story_unit_quadlet_and_compose_say_what_the_command_says(lab):
     lab.check(re.search(r"^image: ", (FOLDER / "compose.yaml").read_text().replace("    ", ""), re.M) is not None, "it names an image")
 
 
-@story(timeout=30)
+@story(timeout=90)
 def story_systemd_takes_the_units(lab):
     """systemd-analyze verify finds nothing to say about the unit, nor about what a quadlet generator makes of koi.container."""
     if shutil.which("systemd-analyze") is None:
@@ -84,7 +84,7 @@ def of_unit(key):
     return shlex.split(line.partition("=")[2])
 
 
-@story(timeout=60)
+@story(timeout=120)
 def story_the_units_commands_start_and_stop_it(lab):
     """ExecStart, ExecReload and ExecStop of the unit, typed by a service manager that listens: READY, reload, a clean end, 78."""
     host = lab.host("lb1")

@@ -17,7 +17,7 @@ def pid_of(koi, word):
     return None
 
 
-@story(timeout=60)
+@story(timeout=120)
 def story_orphans_are_reaped_and_own_children_restarted(lab):
     """Orphans leave no zombie, a worker that dies is started again, and a speaker that dies ends the container."""
     host = lab.host("lb1")
@@ -41,7 +41,7 @@ def story_orphans_are_reaped_and_own_children_restarted(lab):
     lab.check("ended by signal 9" in koi.logs()[-1], f"which is said: {koi.logs()[-1]}")
 
 
-@story(timeout=60)
+@story(timeout=120)
 def story_signals_are_forwarded(lab):
     """SIGHUP reloads, SIGTERM and SIGINT stop politely and leave nothing."""
     host = lab.host("lb1")

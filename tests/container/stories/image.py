@@ -21,7 +21,7 @@ def blob(folder, digest):
     return folder / "blobs/sha256" / digest.removeprefix("sha256:")
 
 
-@story(timeout=120)
+@story(timeout=300)
 def story_the_same_package_elsewhere_makes_the_same_image(lab):
     """The same .deb makes the same digest from another copy of the tree in another folder; at most 20 MB, and nobody can become root."""
     deb, first = lab.podman.package, lab.podman.archive.with_suffix("")
@@ -41,7 +41,7 @@ def story_the_same_package_elsewhere_makes_the_same_image(lab):
               "podman has it under the same digest")
 
 
-@story(timeout=60)
+@story(timeout=120)
 def story_the_image_says_what_is_in_it(lab):
     """A list of packages for people, a file for each where scanners look, every library there, nothing set-uid."""
     host = lab.host("lb1")

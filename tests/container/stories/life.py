@@ -9,7 +9,7 @@ from podman import command_of_the_documentation, configure, documented_lines, le
 VIP = "10.77.0.100"
 
 
-@story(timeout=60)
+@story(timeout=120)
 def story_the_documented_command_leads_and_its_stop_leaves_nothing(lab):
     """`podman run` of the documentation leads, koi and the health check answer, `podman stop` leaves nothing on the host."""
     host = lab.host("lb1")
@@ -38,7 +38,7 @@ def story_the_documented_command_leads_and_its_stop_leaves_nothing(lab):
     lab.check(left_behind(host, VIP) == [], "no address, no table, no virtual server stays")
 
 
-@story(timeout=60)
+@story(timeout=120)
 def story_a_killed_container_is_cleaned_up(lab):
     """What a killed container left goes with `--withdraw`, or belongs to the next one that starts."""
     host = lab.host("lb1")
@@ -53,7 +53,7 @@ def story_a_killed_container_is_cleaned_up(lab):
     lab.check(left_behind(host, VIP) == [], "nothing stays")
 
 
-@story(timeout=60)
+@story(timeout=120)
 def story_the_next_container_goes_on(lab):
     """A container that was killed and is started again has its address back, and its stop leaves nothing."""
     host = lab.host("lb1")
@@ -69,7 +69,7 @@ def story_the_next_container_goes_on(lab):
     lab.check(left_behind(host, VIP) == [], "nothing stays")
 
 
-@story(timeout=30)
+@story(timeout=90)
 def story_without_a_configuration_it_says_what_to_do(lab):
     """Without a configuration: one sentence that says what to do, and exit code 78."""
     host = lab.host("lb1")
@@ -85,7 +85,7 @@ def story_without_a_configuration_it_says_what_to_do(lab):
               f"with a bad one it names the place: {(done.stdout + done.stderr).strip()}")
 
 
-@story(timeout=60)
+@story(timeout=120)
 def story_keys_made_in_a_container(lab):
     """`keygen --owner root` of the documentation makes keys with which koid leads, root without the right to read others' files."""
     host = lab.host("lb1")

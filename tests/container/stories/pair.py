@@ -6,7 +6,7 @@ from podman import configure, left_behind
 VIP = "10.77.0.100"
 
 
-@story(timeout=60)
+@story(timeout=120)
 def story_a_pair_hands_over_without_losing_a_request(lab):
     """Two containers on two machines: `podman stop` of the master hands over, and no request of a client is lost."""
     signed = {"auth": "require", "auth_keys": {"1": "/etc/koi/auth.key"}, "advbase": 1}

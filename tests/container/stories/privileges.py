@@ -19,7 +19,7 @@ def lead(lab, host, *options):
     return koi
 
 
-@story(timeout=60)
+@story(timeout=120)
 def story_five_capabilities_and_no_new_privileges(lab):
     """It leads with five capabilities, a read-only root and no-new-privileges; the scout has a user of its own and nothing."""
     host = lab.host("lb1")
@@ -27,7 +27,7 @@ def story_five_capabilities_and_no_new_privileges(lab):
     lead(lab, host, "--cap-drop=all", f"--cap-add={FIVE}", "--security-opt=no-new-privileges")
 
 
-@story(timeout=60)
+@story(timeout=120)
 def story_privileged(lab):
     """`--privileged` works, and the scout has nothing there either."""
     host = lab.host("lb1")
@@ -35,7 +35,7 @@ def story_privileged(lab):
     lead(lab, host, "--privileged")
 
 
-@story(timeout=30)
+@story(timeout=90)
 def story_a_missing_capability_is_named(lab):
     """Where a capability is missing koid says which, and how to give it, and ends; newer podmans give no NET_RAW of themselves."""
     host = lab.host("lb1")
