@@ -39,6 +39,16 @@ def nothing_in_the_kernel(lab, machine):
     lab.check(not machine.run("ls -A /run | grep -i koi", check=False).stdout, f"{machine.name}: nothing below /run")
 
 
+def stop_took(machine):
+    """Seconds from the order to the end of the unit's last stop, as systemd tells."""
+    told = {}
+    for entry in machine.journal():
+        for word in ("Stopping ", "Stopped "):
+            if str(entry.get("MESSAGE", "")).startswith(word):
+                told[word] = int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6
+    return told["Stopped "] - told["Stopping "]
+
+
 def another_version(lab, machine, version):
     """A package of the same programs, newer or older; its path in the machine."""
     new = f"/root/koi_{version}.deb"
@@ -113,9 +123,9 @@ def story_removed_while_parts_of_it_hang(lab):
             lb1.systemctl("stop", "koi")
         began = time.monotonic()
         lb1.apt_remove("koi")
-        took = time.monotonic() - began
         nothing_in_the_kernel(lab, lb1)
-        lab.check(took < 30, f"removed in {took:.1f} s while {hung or 'nothing'} {'hung' if hung else 'ran'}")
+        # TimeoutStopSec; what else apt does takes as long as this machine wants.
+        lab.within(stop_took(lb1), 10, began, f"removed while {hung or 'nothing'} {'hung' if hung else 'ran'}, its stop took")
         lab.install(lb1)
         lab.check(lb1.unit("ActiveState") != "active", "installed again, it is stopped")
         lb1.systemctl("reset-failed", "koi", check=False)
