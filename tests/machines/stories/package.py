@@ -39,6 +39,16 @@ def nothing_in_the_kernel(lab, machine):
     lab.check(not machine.run("ls -A /run | grep -i koi", check=False).stdout, f"{machine.name}: nothing below /run")
 
 
+def stop_took(machine):
+    """Seconds from the order to the end of the unit's last stop, as systemd tells."""
+    told = {}
+    for entry in machine.journal():
+        for word in ("Stopping ", "Stopped "):
+            if str(entry.get("MESSAGE", "")).startswith(word):
+                told[word] = int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6
+    return told["Stopped "] - told["Stopping "]
+
+
 def another_version(lab, machine, version):
     """A package of the same programs, newer or older; its path in the machine."""
     new = f"/root/koi_{version}.deb"
@@ -51,7 +61,7 @@ def story_installed_it_waits_for_its_operator(lab):
     """Installed, it is neither enabled nor started, its folders have the right owners, and apt ends cleanly on a host where the
     unit is masked."""
     fresh, masked = lab._machines(["fresh", "masked"], None, False)
-    lab.install(fresh)
+    fresh.apt_install(*lab.debs)
     lab.check(enabled(fresh) == "disabled" and fresh.unit("ActiveState") == "inactive", "disabled and stopped")
     modes = fresh.run(["stat", "-c", "%n %a %U:%G", "/etc/koi", "/etc/koi/keys"]).stdout.splitlines()
     lab.check(modes == ["/etc/koi 755 root:root", "/etc/koi/keys 750 root:koi"], f"folders: {', '.join(modes)}")
@@ -59,7 +69,7 @@ def story_installed_it_waits_for_its_operator(lab):
     lab.check(fresh.unit("ActiveState") == "inactive", "and so after a reboot")
 
     masked.run(["systemctl", "mask", "koi"])
-    lab.install(masked)
+    masked.apt_install(*lab.debs)
     lab.check(state(masked) == "installed" and enabled(masked) == "masked", "installed where the unit is masked, which it stays")
     masked.apt("install", "--reinstall", "koi")
     masked.apt_remove("koi", purge=True)
@@ -95,7 +105,7 @@ def story_removed_it_hands_over_and_leaves_nothing(lab):
     lab.check(found == "", f"nothing else has its name: {found!r}")
 
     # Without anything of the operator's, the folders go as well.
-    lab.install(lb1)
+    lb1.apt_install(*lab.debs)
     lb1.sh("rm -r /etc/koi/*")
     lb1.apt_remove("koi", purge=True)
     lab.check(lb1.run("ls -d /etc/koi", check=False).returncode != 0, "an empty /etc/koi goes with the purge")
@@ -113,10 +123,10 @@ def story_removed_while_parts_of_it_hang(lab):
             lb1.systemctl("stop", "koi")
         began = time.monotonic()
         lb1.apt_remove("koi")
-        took = time.monotonic() - began
         nothing_in_the_kernel(lab, lb1)
-        lab.check(took < 30, f"removed in {took:.1f} s while {hung or 'nothing'} {'hung' if hung else 'ran'}")
-        lab.install(lb1)
+        # TimeoutStopSec; what else apt does takes as long as this machine wants.
+        lab.within(stop_took(lb1), 10, began, f"removed while {hung or 'nothing'} {'hung' if hung else 'ran'}, its stop took")
+        lb1.apt_install(*lab.debs)
         lab.check(lb1.unit("ActiveState") != "active", "installed again, it is stopped")
         lb1.systemctl("reset-failed", "koi", check=False)
 
@@ -138,7 +148,7 @@ def story_removed_with_virtual_servers_it_leaves_none(lab):
             lb1.kill("koid-worker", "STOP")
         lb1.apt_remove("koi")
         lab.check(table().strip() == ("-A -t 198.51.100.7:443 -s rr" if hung else ""), f"what is left: {table()!r}")
-        lab.install(lb1)
+        lb1.apt_install(*lab.debs)
         lb1.systemctl("reset-failed", "koi", check=False)
 
 

@@ -28,10 +28,16 @@ ipvs::ServiceKey at(const char* address, std::uint16_t port) {
 
 const ipvs::ServiceKey ours = at("192.0.2.10", 80), ours6 = at("2001:db8::10", 80), foreign = at("198.51.100.7", 443);
 
+ipvs::Table table_with(const std::set<ipvs::ServiceKey>& services) {
+    ipvs::Table table;
+    for (const auto& one : services) table[one];
+    return table;
+}
+
 TEST(WithdrawServices, TakesWhatTheRecordNamesAndNothingElse) {
     const Folder folder;
     ASSERT_TRUE(write_owned(folder.path, {ours, ours6, at("192.0.2.10", 81)}));  // the last one is gone already
-    ipvs::MemoryDatapath kernel({{ours, {}}, {ours6, {}}, {foreign, {}}});
+    ipvs::MemoryDatapath kernel(table_with({ours, ours6, foreign}));
     const auto gone = withdraw_services(folder.path, kernel);
     ASSERT_TRUE(gone) << gone.error().story;
     EXPECT_EQ(gone->size(), 2u);
@@ -42,7 +48,7 @@ TEST(WithdrawServices, TakesWhatTheRecordNamesAndNothingElse) {
 TEST(WithdrawServices, WhatCannotBeRemovedStaysInTheRecord) {
     const Folder folder;
     ASSERT_TRUE(write_owned(folder.path, {ours}));
-    ipvs::MemoryDatapath kernel({{ours, {}}});
+    ipvs::MemoryDatapath kernel(table_with({ours}));
     kernel.broken = Error{"the kernel does not answer"};
     const auto gone = withdraw_services(folder.path, kernel);
     ASSERT_FALSE(gone);
