@@ -28,8 +28,10 @@ COLUMNS = 100
 SKEW = {"lb1": 0, "lb2": 5}
 FAST_SKEW = {"lb1": 5, "lb2": 10}
 DARK, DARK_IN_A_HURRY = 3.2, 0.25  # seconds that are allowed
-if os.environ.get("KOI_GUEST") == "qemu":
-    DARK_IN_A_HURRY = 0.75  # its processor is emulated, ten to twenty times slower
+EVERY_MS, PATIENCE_MS = 10, 200  # of the client
+if os.environ.get("KOI_GUEST") == "qemu":  # its processor is emulated, ten to twenty times slower
+    DARK_IN_A_HURRY = 0.75
+    EVERY_MS, PATIENCE_MS = 50, 800
 
 PICTURE = f"""\
   client 10.77.0.1     asks http://{VIP}/ again and again
@@ -149,7 +151,7 @@ class Demo:
                 if one["observed_weight"] is not None}
 
     def watch(self):
-        return self.client.watch(VIP, 80, every_ms=10, timeout_ms=200)
+        return self.client.watch(VIP, 80, every_ms=EVERY_MS, timeout_ms=PATIENCE_MS)
 
     def show_status(self, director):
         text = director.koid.koi("status").stdout.rstrip()
