@@ -180,6 +180,7 @@ Result<Estate> inherit(int number) {
     if (!estate) return Error{deed + ": it is of another release, or makes no sense"};
     if (!std::ranges::all_of(descriptors(*estate), is_open))
         return Error{deed + ": a descriptor that it names is not open"};
+    for (const int descriptor : descriptors(*estate)) (void)::fcntl(descriptor, F_SETFD, FD_CLOEXEC);  // again
     return std::move(*estate);
 }
 
