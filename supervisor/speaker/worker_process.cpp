@@ -14,12 +14,12 @@ namespace {
 constexpr int channel_number = 3;      // the worker finds us there
 constexpr Duration slept = 500ms;      // a timer so late: we, or the machine, stood still meanwhile
 
-std::string story_of(int code, int status) {
+std::string story_of(int code, int status, const std::string& who = "the worker") {
     if (code == CLD_EXITED && status == link::no_common_format)
         return "the worker that is installed is too many releases away from this koid, which goes on with adverts; hand "
                "over and start all of Koi anew: systemctl restart koi";
-    if (code == CLD_EXITED) return "the worker ended with code " + std::to_string(status);
-    return "the worker was ended by signal " + std::to_string(status);
+    if (code == CLD_EXITED) return who + " ended with code " + std::to_string(status);
+    return who + " was ended by signal " + std::to_string(status);
 }
 
 }  // namespace
@@ -69,7 +69,7 @@ Watch WorkerProcess::watch_end(int pid) {
         const bool unusable = code == CLD_EXITED && status == bad_configuration;
         successor_->pid = 0;
         successor_failed(unusable ? "the new worker cannot use the configuration that is in force; see: koid -t"
-                                  : "new: " + story_of(code, status));
+                                  : story_of(code, status, "the new worker"));
     });
 }
 

@@ -6,12 +6,11 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from adverts import Ear
 from lab import story
-from nodes import (FAST, FAST_BACKUP, VIP, ask, became_master, figures, group, process_of, role, rounds, start_again, status,
-                   trouble, wait_for_master)
+from nodes import (FAST, VIP, ask, became_master, figures, group, process_of, role, rounds, status, trouble,
+                   wait_for_master)
 from processes import BUILD
 
 PROGRAMS = ("koid", "koid-worker", "koid-scout", "koi", "version")
@@ -113,6 +112,7 @@ def story_what_is_known_outlives_the_program(lab):
     left, right = pair(lab, {**SIGNED, **FAST, "preempt": True})
     left.koid.koi("step-down", "51")
     wait_for_master(lab, "right")
+    lab.wait_until(lambda: (role(left), role(right)) == ("backup", "master"), 5, "both have said so")
     before = group(left)
     upgrade(left)
     upgrade(right)
@@ -150,7 +150,7 @@ def story_a_program_that_does_not_work_is_not_trusted(lab):
               ("koid", b"#!/bin/sh\nexit 1\n", 0o755, "cannot take over"),
               ("koid", b"#!/bin/sh\nkill -SEGV $$\n", 0o755, "signal 11"),
               ("koid", b"", 0o644, "cannot be started"),
-              ("koid-worker", b"#!/bin/sh\nexit 1\n", 0o755, "ended with code 1"),
+              ("koid-worker", b"#!/bin/sh\nexit 1\n", 0o755, "the new worker ended with code 1"),
               ("koid-worker", b"#!/bin/sh\nexit 76\n", 0o755, "too many releases away"),
               ("koid-worker", b"no program\0", 0o755, "ended with code 127"))
     for program, content, mode, complaint in faults:
