@@ -33,7 +33,7 @@ def pair(lab, carp):
     left, right = lab.host("left"), lab.host("right")
     for host, skew in ((left, 0), (right, 100)):
         programs = install(host.folder / "programs")
-        settings = {"interface": "eth0", "advskew": skew, **carp}
+        settings = {"interface": "eth0", **carp, "advskew": carp.get("advskew", 0) + skew}
         lab.koid(host, {"carp": settings, "vips": [{"vhid": 51, "addresses": [f"{VIP}/24", "fd77::64/64"]}]},
                  program=programs / "koid")
     wait_for_master(lab, "left")
