@@ -118,7 +118,8 @@ public:
     std::vector<Deed> change(Settings, Instant now);
     static constexpr Duration grace = 60s;
 
-    // Everything but the settings, which it is made with: for a program that replaces this one in the middle of a role.
+    // Everything but the settings, which it is made with: for a program that replaces this one in the middle of a
+    // role.
     struct Whole {
         State state;
         Instant last_left{};

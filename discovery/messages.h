@@ -3,8 +3,8 @@
 // What worker and scout tell each other ↔ bytes. Pure. Whole values, never differences: a scout that was started anew
 // needs nothing but the next message.
 //
-// The first byte is the format, and two are spoken (supervisor/base/formats.h): an upgrade may leave a new scout to an
-// old worker.
+// The first byte is the format, and two are spoken (supervisor/base/formats.h): an upgrade may leave a new scout to
+// an old worker.
 //
 //     1   of 0.1.0: without that byte, the kind's letter comes first
 //     2   the scout tells its version
@@ -46,7 +46,7 @@ struct SourceFailed {
 };
 struct ScoutAlive {
     std::string version;  // empty: it does not tell
-};  // heartbeat, once a second; the first at once
+};                        // heartbeat, once a second; the first at once
 
 using Message = std::variant<WatchPools, PoolSnapshot, SourceFailed, ScoutAlive>;
 std::vector<std::uint8_t> encode(const Message&, std::uint8_t format = formats.highest);

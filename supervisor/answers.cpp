@@ -244,8 +244,9 @@ control::Answer Worker::answer_versions() {
 
 control::Answer Worker::answer_upgrade() {
     if (!link::is_spoken(link::Upgrade{}, format_) || !facts_.speaker || facts_.speaker->version.empty())
-        return error(409, "the koid that runs is too old to be replaced while it works; hand over to the peer and start "
-                          "it anew: systemctl restart koi");
+        return error(409,
+                     "the koid that runs is too old to be replaced while it works; hand over to the peer and start "
+                     "it anew: systemctl restart koi");
     if (facts_.speaker->upgrade.running) return error(409, "an upgrade is under way; see: koi events");
     happened(5, "upgrade", "the operator wants the installed programs to take over");
     tell(link::Upgrade{});

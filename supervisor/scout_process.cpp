@@ -99,7 +99,7 @@ void ScoutProcess::ended(int code, int status) {
     again(code == CLD_EXITED && status == discovery::no_common_format
               ? "the installed scout is too many releases away from this worker; run: koi upgrade"
           : code == CLD_EXITED ? "the scout ended with code " + std::to_string(status)
-                             : "the scout was ended by signal " + std::to_string(status));
+                               : "the scout was ended by signal " + std::to_string(status));
 }
 
 void ScoutProcess::again(const std::string& because) {

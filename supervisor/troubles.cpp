@@ -4,8 +4,8 @@
 #include <map>
 #include <tuple>
 
-#include "supervisor/plan.h"
 #include "supervisor/base/version.h"
+#include "supervisor/plan.h"
 
 namespace koi {
 

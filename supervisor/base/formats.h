@@ -2,8 +2,8 @@
 //
 // Which formats of its messages a process speaks: a lowest and a highest one. Two processes of one Koi may be of two
 // releases, because an upgrade replaces files while processes run on. Whoever starts a process tells it his formats
-// in its environment; the process writes the highest that both speak, and the first byte of what it says tells that to
-// the one who started it, who says nothing before and answers in the same. A release that raises a format goes on
+// in its environment; the process writes the highest that both speak, and the first byte of what it says tells that
+// to the one who started it, who says nothing before and answers in the same. A release that raises a format goes on
 // speaking the one before.
 //
 // Pure.

@@ -133,7 +133,8 @@ Outcome keep_over_exec() {
         if (has(ours, value, CAP_PERMITTED)) permitted.push_back(value);
     // An exec by anybody but root keeps the ambient set and nothing else; it stands on permitted and inheritable.
     bool done = true;
-    for (const auto value : permitted) done = done && cap_set_flag(ours.get(), CAP_INHERITABLE, 1, &value, CAP_SET) == 0;
+    for (const auto value : permitted)
+        done = done && cap_set_flag(ours.get(), CAP_INHERITABLE, 1, &value, CAP_SET) == 0;
     done = done && cap_set_proc(ours.get()) == 0;
     for (const auto value : permitted) done = done && cap_set_ambient(value, CAP_SET) == 0;
     if (!done) return from_errno("keeping capabilities over an exec");

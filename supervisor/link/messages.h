@@ -219,7 +219,8 @@ struct Leave {
 struct Hello {
     Formats formats;
     std::string version;
-    bool waits = false;  // a worker beside another one: it has read all there is to read, and does nothing until Begin
+    bool waits =
+        false;  // a worker beside another one: it has read all there is to read, and does nothing until Begin
     friend bool operator==(const Hello&, const Hello&) = default;
 };
 // To a worker that waits: the other one has gone.

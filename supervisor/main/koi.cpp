@@ -101,7 +101,8 @@ private:
             return std::ranges::find(words, word) != words.end();
         };
         if (takes({"status", "show"})) add_format(sub, {"text", "json", "yaml"});
-        if (takes({"plan", "events", "reload", "step-down", "step-up", "drill", "upgrade"})) add_format(sub, {"text", "json"});
+        if (takes({"plan", "events", "reload", "step-down", "step-up", "drill", "upgrade"}))
+            add_format(sub, {"text", "json"});
         if (takes({"status", "show"}))
             sub.add_option("--watch", watch_seconds_, "again and again, every second or so many")
                 ->expected(0, 1)

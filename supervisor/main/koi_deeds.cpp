@@ -207,8 +207,8 @@ int upgrade(const Wish& wish) {
     Client client(wish.socket);
     const auto asked = client.get("/v1/versions");
     if (!asked) return fail(asked.error());
-    const auto deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(
-                                             std::chrono::duration<double>(wish.patience));
+    const auto deadline =
+        Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(wish.patience));
     const auto again = [&](auto done) {
         for (;;) {
             if (auto found = versions(client); found && done(*found)) return found;
@@ -220,8 +220,9 @@ int upgrade(const Wish& wish) {
     const auto told = client.post("/v1/upgrade", "{}");
     if (!told) return fail(told.error());
     if (told->status == 404) {
-        complain("the koid that runs is too old to be replaced while it works; hand over to the peer and start it anew: "
-                 "systemctl restart koi");
+        complain(
+            "the koid that runs is too old to be replaced while it works; hand over to the peer and start it anew: "
+            "systemctl restart koi");
         return failed;
     }
     if (told->status != 200 || !before) return refused(*told);
@@ -229,7 +230,8 @@ int upgrade(const Wish& wish) {
     if (!after) {
         char patience[32];
         std::snprintf(patience, sizeof patience, "%g", wish.patience);
-        complain("the upgrade is not done within " + std::string(patience) + " s; see: koi events, journalctl -u koi");
+        complain("the upgrade is not done within " + std::string(patience) +
+                 " s; see: koi events, journalctl -u koi");
         return failed;
     }
     // The new scout tells its version with its first word, a moment later.
@@ -245,7 +247,8 @@ int upgrade(const Wish& wish) {
         return failed;
     }
     if (wish.format != Format::text) return fine;
-    for (const auto& [name, program] : {std::pair{"speaker", "koid"}, {"worker", "koid-worker"}, {"scout", "koid-scout"}})
+    for (const auto& [name, program] :
+         {std::pair{"speaker", "koid"}, {"worker", "koid-worker"}, {"scout", "koid-scout"}})
         say(std::string(program) + std::string(12 - std::string(program).size(), ' ') +
             shown(text(before->all, name)) + " -> " + shown(text(after->all, name)) + "\n");
     return fine;

@@ -78,9 +78,7 @@ void fields(auto& io, like<Holder::Whole::Wanted> auto& w) {
     io.expect(!w.lifetime || *w.lifetime > Duration::zero());
 }
 void fields(auto& io, like<vip::PacketSocket::Kept> auto& k) { io(k.index, k.arp, k.neighbours, k.both); }
-void fields(auto& io, like<Holder::Whole> auto& h) {
-    io(h.wanted, h.present, h.failed, h.last_failure, h.sockets);
-}
+void fields(auto& io, like<Holder::Whole> auto& h) { io(h.wanted, h.present, h.failed, h.last_failure, h.sockets); }
 void fields(auto& io, like<Estate::Socket> auto& s) {
     io(s.interface);
     family(io, s.family);

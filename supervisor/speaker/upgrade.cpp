@@ -3,7 +3,8 @@
 //
 //   1. the new koid is started and asked whether it can take over what this one would leave (estate.h);
 //   2. a new worker gets ready beside the old one, which then goes (worker_process.h);
-//   3. right after an advert, when the next one is furthest away, this process becomes the new program: same pid, same
+//   3. right after an advert, when the next one is furthest away, this process becomes the new program: same pid,
+//   same
 //      sockets, same worker, same roles. The next advert leaves when it would have left anyway.
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -48,11 +49,11 @@ void Speaker::begin_upgrade() {
         question_ = 0;
         upgrade_timer_.reset();
         if (code == CLD_EXITED && status == 0) return upgrade_worker();
-        upgrade_failed(
-            code == CLD_EXITED && status == 127 ? setup_.program + " cannot be started"
-            : code == CLD_EXITED ? "the koid that is installed cannot take over what this one knows; hand over to the "
-                                   "peer and start it anew: systemctl restart koi"
-                                 : setup_.program + " does not run here: ended by signal " + std::to_string(status));
+        upgrade_failed(code == CLD_EXITED && status == 127 ? setup_.program + " cannot be started"
+                       : code == CLD_EXITED
+                           ? "the koid that is installed cannot take over what this one knows; hand over to the "
+                             "peer and start it anew: systemctl restart koi"
+                           : setup_.program + " does not run here: ended by signal " + std::to_string(status));
     });
     upgrade_timer_ = loop_.at(loop_.now() + answer_patience, Priority::facts, "question patience", [this] {
         if (question_ != 0) ::kill(question_, SIGKILL);
@@ -65,7 +66,8 @@ void Speaker::upgrade_worker() {
         upgrade_.to = worker_.version();
         report();
         upgrade_timer_ = loop_.at(loop_.now() + ready_patience, Priority::facts, "worker patience", [this] {
-            upgrade_failed("the new worker works, but its tables were not ready in time; koid itself goes on as it is");
+            upgrade_failed(
+                "the new worker works, but its tables were not ready in time; koid itself goes on as it is");
         });
         upgrade_waits_for_worker_ = true;
     });
@@ -95,8 +97,8 @@ std::pair<Duration, bool> Speaker::slack() const {
 
 void Speaker::replace_when_quiet() {
     const Instant now = loop_.now();
-    const bool hands_over = std::ranges::any_of(
-        groups_, [](const auto& g) { return g.second->instance().state().handing_to != 0; });
+    const bool hands_over =
+        std::ranges::any_of(groups_, [](const auto& g) { return g.second->instance().state().handing_to != 0; });
     const bool idle = !hands_over && silent_.empty() && memory_.is_idle() && worker_.keep().has_value();
     const auto [left, fresh] = slack();
     if (stopping_) return upgrade_failed("koid was told to stop");
@@ -221,7 +223,8 @@ void Speaker::go_on(const Estate& e) {
     upgrade_.to = koi::version();
     const Duration took = Loop::clock() - e.left;
     tell(log::Level::notice, "upgrade",
-         "koid " + upgrade_.to + " has taken over from koid " + upgrade_.from + " within " + std::to_string((took + 500us) / 1ms) + " ms, and no role has changed",
+         "koid " + upgrade_.to + " has taken over from koid " + upgrade_.from + " within " +
+             std::to_string((took + 500us) / 1ms) + " ms, and no role has changed",
          {{"from", upgrade_.from}, {"to", upgrade_.to}, {"took_us", std::to_string(took.count())}});
     report();
 }

@@ -61,8 +61,8 @@ Outcome Wire::open(Family family) {
 
 void Wire::listen(carp::AdvertSocket socket) {
     const auto family = socket.family();
-    auto watch = loop_.on_io(socket.fd(), EPOLLIN, Priority::carp, "adverts",
-                             [this, family](std::uint32_t) { hear(family); });
+    auto watch =
+        loop_.on_io(socket.fd(), EPOLLIN, Priority::carp, "adverts", [this, family](std::uint32_t) { hear(family); });
     open_.emplace(family, Ear{std::move(socket), std::move(watch)});
 }
 

@@ -16,7 +16,8 @@ constexpr Duration slept = 500ms;      // a timer so late: we, or the machine, s
 
 std::string story_of(int code, int status, const std::string& who = "the worker") {
     if (code == CLD_EXITED && status == link::no_common_format)
-        return "the worker that is installed is too many releases away from this koid, which goes on with adverts; hand "
+        return "the worker that is installed is too many releases away from this koid, which goes on with adverts; "
+               "hand "
                "over and start all of Koi anew: systemctl restart koi";
     if (code == CLD_EXITED) return who + " ended with code " + std::to_string(status);
     return who + " was ended by signal " + std::to_string(status);

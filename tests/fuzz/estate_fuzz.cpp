@@ -1,5 +1,5 @@
-// What a speaker reads of the program before it: any bytes are an estate or none, and an estate is written as the same
-// bytes. The descriptors it names are not looked at here.
+// What a speaker reads of the program before it: any bytes are an estate or none, and an estate is written as the
+// same bytes. The descriptors it names are not looked at here.
 #include <algorithm>
 
 #include "supervisor/base/check.h"

@@ -76,11 +76,14 @@ TEST(Privileges, WhatIsKeptOverAnExecIsThereAfterIt) {
             }
             ::close(ends[1]);
             char text[64] = {};
-            return std::string(text, static_cast<std::size_t>(std::max<ssize_t>(::read(ends[0], text, sizeof text), 0)));
+            return std::string(text,
+                               static_cast<std::size_t>(std::max<ssize_t>(::read(ends[0], text, sizeof text), 0)));
         });
     };
     constexpr std::uint64_t net = 1u << CAP_NET_ADMIN | 1u << CAP_NET_RAW;
-    const auto bits = [](const std::string& line) { return std::stoull(line.substr(line.find(':') + 1), nullptr, 16); };
+    const auto bits = [](const std::string& line) {
+        return std::stoull(line.substr(line.find(':') + 1), nullptr, 16);
+    };
     EXPECT_EQ(bits(after(true)) & net, net);
     EXPECT_EQ(bits(after(false)), 0u) << "or this test shows nothing";
 }
