@@ -23,7 +23,11 @@ public:
     // Joins the group at once; the interface must exist. index: its ifindex.
     static Result<AdvertSocket> open(Family, const std::string& interface, unsigned index);
 
+    // One that an earlier program of ours has opened.
+    static AdvertSocket adopt(Fd fd, Family family, unsigned index) { return {std::move(fd), family, index}; }
+
     int fd() const { return fd_.get(); }
+    unsigned index() const { return index_; }
     Family family() const { return family_; }
 
     // One copy to the group, or one to each peer of this family. source: our own address of this family; bytes: asked

@@ -42,6 +42,15 @@ public:
     Kept reserve();  // for the file
     Kept close();    // for the file, at a clean end: exactly what was said
 
+    // For a program that replaces this one and goes on in the same session.
+    struct Whole {
+        Kept kept;
+        std::uint64_t last = 0;
+        friend bool operator==(const Whole&, const Whole&) = default;
+    };
+    Whole whole() const { return {kept_, last_}; }
+    explicit Counter(const Whole& w) : kept_(w.kept), last_(w.last) {}
+
     static constexpr std::uint64_t lead = 10'000'000;  // µs
 
 private:

@@ -43,6 +43,26 @@ void Guard::change(const Auth& auth, Instant now) {
     rules_.emplace_back(auth);
 }
 
+Guard::Whole Guard::whole() const {
+    Whole all;
+    for (const auto& r : rules_) all.rules.push_back({r.auth, r.signs_until, r.counts_until});
+    all.pins.assign(pins_.begin(), pins_.end());
+    all.heard = replay_.whole();
+    return all;
+}
+
+void Guard::restore(const Whole& all) {
+    rules_.clear();
+    for (const auto& r : all.rules) {
+        rules_.emplace_back(r.auth);
+        rules_.back().signs_until = r.signs_until;
+        rules_.back().counts_until = r.counts_until;
+    }
+    KOI_CHECK(!rules_.empty());
+    pins_ = {all.pins.begin(), all.pins.end()};
+    replay_.restore(all.heard);
+}
+
 const Guard::Rules* Guard::signer(Instant now) const {
     const auto found = std::ranges::find_if(
         rules_, [&](const auto& r) { return r.signs_until > now && r.auth.mode != Auth::Mode::off; });

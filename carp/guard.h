@@ -18,6 +18,7 @@
 
 #include <map>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "carp/replay.h"
@@ -46,6 +47,21 @@ public:
         Replay::News news = Replay::News::nothing;
     };
     Verdict check(std::span<const std::uint8_t> payload, const Advert&, const Envelope&, Instant now, WallTime);
+
+    // Everything but who we are, for a program that replaces this one.
+    struct Whole {
+        struct Rule {
+            Auth auth;
+            Instant signs_until = Instant::max(), counts_until = Instant::max();
+            friend bool operator==(const Rule&, const Rule&) = default;
+        };
+        std::vector<Rule> rules;
+        std::vector<std::pair<IpAddress, Instant>> pins;
+        std::vector<Replay::Remembered> heard;
+        friend bool operator==(const Whole&, const Whole&) = default;
+    };
+    Whole whole() const;
+    void restore(const Whole&);
 
     Replay& replay() { return replay_; }
     const Replay& replay() const { return replay_; }

@@ -108,6 +108,7 @@ std::vector<Deed> Instance::change(Settings settings, Instant now) {
     KOI_CHECK(settings.vhid == settings_.vhid);
     if (!same_seal(settings, settings_)) {
         previous_seal_ = std::move(seal_);
+        previous_ = settings_;
         previous_until_ = now + grace;
         seal_ = seal_of(settings);
     }
@@ -116,6 +117,20 @@ std::vector<Deed> Instance::change(Settings settings, Instant now) {
     const Settings before = std::exchange(settings_, std::move(settings));
     std::ranges::move(perform(carp::change(before, settings_, state_, now), now), std::back_inserter(deeds));
     return deeds;
+}
+
+Instance::Whole Instance::whole() const {
+    return {state_, last_left_, counters_, previous_, previous_until_, guard_.whole()};
+}
+
+void Instance::restore(const Whole& w) {
+    state_ = w.state;
+    last_left_ = w.last_left;
+    counters_ = w.counters;
+    previous_ = w.previous;
+    if (previous_) previous_seal_ = seal_of(*previous_);
+    previous_until_ = w.previous_until;
+    guard_.restore(w.guard);
 }
 
 // The cheap questions come before the digests, so that a flood of strangers costs little.

@@ -118,6 +118,19 @@ public:
     std::vector<Deed> change(Settings, Instant now);
     static constexpr Duration grace = 60s;
 
+    // Everything but the settings, which it is made with: for a program that replaces this one in the middle of a
+    // role.
+    struct Whole {
+        State state;
+        Instant last_left{};
+        Counters counters;
+        std::optional<Settings> previous;  // whose seal counts until
+        Instant previous_until{};
+        Guard::Whole guard;
+    };
+    Whole whole() const;
+    void restore(const Whole&);
+
 private:
     std::vector<Deed> perform(Step, Instant now);
     Duration lease() const { return lease_length(settings_, sent_skew(settings_, state_.demotion)); }
@@ -126,6 +139,7 @@ private:
 
     Settings settings_;
     Seal seal_;
+    std::optional<Settings> previous_;  // as long as its seal is kept
     std::optional<Seal> previous_seal_;
     Instant previous_until_{};
     OwnAddresses own_;

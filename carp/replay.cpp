@@ -73,6 +73,18 @@ std::vector<Replay::Line> Replay::all() const {
     return lines;
 }
 
+std::vector<Replay::Remembered> Replay::whole() const {
+    std::vector<Remembered> all;
+    for (const auto& [key, e] : heard_)
+        all.push_back({key.first, key.second, e.counter, e.session, e.clock, e.heard, e.recalled});
+    return all;
+}
+
+void Replay::restore(const std::vector<Remembered>& all) {
+    heard_.clear();
+    for (const auto& r : all) heard_[{r.sender, r.family}] = {r.counter, r.session, r.clock, r.heard, r.recalled};
+}
+
 void Replay::recall(const std::vector<Line>& lines, Instant now) {
     for (const auto& line : lines) {
         if (heard_.size() >= 2 * most_senders) return;

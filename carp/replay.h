@@ -43,6 +43,20 @@ public:
     std::vector<Line> all() const;
     void recall(const std::vector<Line>&, Instant now);
 
+    // Everything, for a program that replaces this one.
+    struct Remembered {
+        std::uint64_t sender = 0;
+        Family family = Family::ipv4;
+        std::uint64_t counter = 0;
+        std::uint16_t session = 0;
+        bool clock = false;
+        Instant heard{};
+        bool recalled = false;
+        friend bool operator==(const Remembered&, const Remembered&) = default;
+    };
+    std::vector<Remembered> whole() const;
+    void restore(const std::vector<Remembered>&);
+
 private:
     struct Entry {
         std::uint64_t counter = 0;

@@ -36,6 +36,11 @@ target_compile_options(koi_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wc
 if(KOI_SANITIZE AND KOI_TOGETHER)
     target_compile_options(koi_flags INTERFACE -Wno-subobject-linkage -Wno-shadow)
 endif()
+# For tests of an upgrade: message formats of a later release (tests/later_release).
+set(KOI_FORMAT_RAISED 0 CACHE STRING "speak the message formats of so many releases later")
+if(KOI_FORMAT_RAISED)
+    target_compile_definitions(koi_flags INTERFACE KOI_FORMAT_RAISED=${KOI_FORMAT_RAISED})
+endif()
 target_compile_definitions(koi_flags INTERFACE _GNU_SOURCE)
 if(KOI_SANITIZE)
     # GCC 12 sees uninitialised variants that are none once the sanitizers have rewritten them.

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 
+#include <cstdlib>
 #include <memory>
 
 #include "discovery/messages.h"
@@ -11,6 +12,7 @@
 #include "supervisor/base/channel.h"
 #include "supervisor/base/log.h"
 #include "supervisor/base/privileges.h"
+#include "supervisor/base/version.h"
 
 namespace koi::discovery {
 
@@ -21,8 +23,9 @@ constexpr unsigned beats_between_looks = 3;
 
 class Scout {
 public:
-    Scout(Loop& loop, int channel_fd)
+    Scout(Loop& loop, int channel_fd, std::uint8_t format)
         : loop_(loop),
+          format_(format),
           registry_(loop, [this](const std::string& pool, const Answer& answer) { tell(pool, answer); }),
           channel_(
               loop, Channel(Fd(channel_fd)), Priority::facts, "worker", [this](auto bytes) { heard(bytes); },
@@ -46,7 +49,7 @@ private:
 
     // A worker that does not read would miss a word. It starts a new scout, which says everything again.
     void send(const Message& message) {
-        const auto sent = channel_.send(encode(message));
+        const auto sent = channel_.send(encode(message, format_));
         if (sent) return;
         if (sent.error().code == EPIPE) return loop_.stop(0);  // the worker is gone, and so is our task
         log::note(log::Level::error, "scout", sent.error().story + "; the scout ends");
@@ -54,7 +57,7 @@ private:
     }
 
     void beat() {
-        send(ScoutAlive{});
+        send(ScoutAlive{version()});
         if (++beats_ % beats_between_looks == 0) registry_.look();
         Loop::move(beat_, loop_.now() + heartbeat);
     }
@@ -68,6 +71,7 @@ private:
     }
 
     Loop& loop_;
+    std::uint8_t format_;
     Registry registry_;
     ChannelOnLoop channel_;
     Watch beat_;
@@ -106,12 +110,22 @@ int scout_main(int channel_fd) {
         log::note(log::Level::error, "start", "the scout will not run with privileges: " + done.error().story);
         return 1;
     }
+    const char* told = std::getenv(formats_variable);
+    const auto theirs = told ? Formats::parse(told).value_or(formats_of_silence) : formats_of_silence;
+    const auto format = common(formats, theirs);
+    if (!format) {
+        log::note(log::Level::error, "start",
+                  "this koid-scout, " + std::string(version()) + ", speaks the formats " + formats.text() +
+                      " and the worker that started it " + theirs.text() +
+                      ": their releases are too far apart; start all of Koi anew: systemctl restart koi");
+        return no_common_format;
+    }
     auto loop = Loop::open();
     if (!loop) {
         log::note(log::Level::error, "start", loop.error().story);
         return 1;
     }
-    const Scout scout(*loop, channel_fd);
+    const Scout scout(*loop, channel_fd, *format);
     return loop->run();
 }
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "supervisor/base/secret.h"
+#include "supervisor/base/version.h"
 #include "supervisor/config/collect.h"
 #include "supervisor/control/sent_files.h"
 #include "supervisor/control/words.h"
@@ -126,6 +127,8 @@ void Worker::answer(const control::Request& request, const control::Reply& reply
     if ((get || post) && path == "/v1/plan") return reply(answer_plan(request));
     if (get && path == "/v1/events") return reply(answer_events(request));
     if (post && path == "/v1/reload") return reply(answer_reload());
+    if (get && path == "/v1/versions") return reply(answer_versions());
+    if (post && path == "/v1/upgrade") return reply(answer_upgrade());
     if (post && path == "/v1/step-down") return reply(answer_step(request, true));
     if (post && path == "/v1/step-up") return reply(answer_step(request, false));
     if (get && path == "/metrics") return reply({200, "text/plain; version=0.0.4", status::as_metrics(status(true))});
@@ -220,6 +223,34 @@ control::Answer Worker::answer_reload() {
                     {"configuration", setup_.configuration},
                     {"complaints", to_json(outcome.complaints)}},
                    outcome.outcome == "refused" ? 422 : 200);
+}
+
+// What runs and what is installed, and how the last upgrade went. `koi upgrade` asks until its number has grown.
+control::Answer Worker::answer_versions() {
+    look_at_versions();
+    const auto upgrade = facts_.speaker ? facts_.speaker->upgrade : link::UpgradeReport{};
+    return as_json({{"speaker", facts_.speaker ? facts_.speaker->version : ""},
+                    {"worker", version()},
+                    {"scout", facts_.scout_version},
+                    {"installed", facts_.installed_version},
+                    {"known", facts_.speaker.has_value()},
+                    {"upgrade",
+                     {{"number", upgrade.number},
+                      {"running", upgrade.running},
+                      {"failed", upgrade.failed},
+                      {"from", upgrade.from},
+                      {"to", upgrade.to}}}});
+}
+
+control::Answer Worker::answer_upgrade() {
+    if (!link::is_spoken(link::Upgrade{}, format_) || !facts_.speaker || facts_.speaker->version.empty())
+        return error(409,
+                     "the koid that runs is too old to be replaced while it works; hand over to the peer and start "
+                     "it anew: systemctl restart koi");
+    if (facts_.speaker->upgrade.running) return error(409, "an upgrade is under way; see: koi events");
+    happened(5, "upgrade", "the operator wants the installed programs to take over");
+    tell(link::Upgrade{});
+    return as_json({{"outcome", "told"}});
 }
 
 control::Answer Worker::answer_step(const control::Request& request, bool down) {

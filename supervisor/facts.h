@@ -39,6 +39,10 @@ struct Facts {
     Instant refused_at{};                         // when it last did not
     std::vector<ipvs::Advice> advice;             // what the host should be set to
 
+    // Of the programs; empty: not known. The speaker's own is in its report.
+    std::string scout_version, installed_version;
+    std::optional<Instant> outdated_since;
+
     // From the operator.
     std::uint64_t configuration = 0;            // its digest
     std::optional<std::string> reload_refused;  // the first complaint about a file that was not applied

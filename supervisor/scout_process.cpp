@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <utility>
+
 #include "supervisor/base/child.h"
 #include "supervisor/base/log.h"
 
@@ -22,7 +24,31 @@ ScoutProcess::~ScoutProcess() = default;
 void ScoutProcess::watch(std::vector<discovery::PoolSettings> pools) {
     pools_ = std::move(pools);
     if (!channel_ && !restart_ && pid_ == 0) return start();
-    if (channel_) (void)channel_->send(discovery::encode(discovery::WatchPools{pools_}));
+    tell();
+}
+
+// Until it has spoken, nobody knows in which format it reads.
+void ScoutProcess::tell() {
+    if (channel_ && format_) (void)channel_->send(discovery::encode(discovery::WatchPools{pools_}, *format_));
+}
+
+void ScoutProcess::heard(std::span<const std::uint8_t> bytes) {
+    last_word_ = loop_.now();
+    const auto format = discovery::format_of(bytes);
+    if (format && !discovery::formats.contains(*format)) {
+        if (!std::exchange(foreign_, true))
+            log::note(log::Level::error, "scout",
+                      "the scout speaks format " + std::to_string(*format) + " and this worker " +
+                          discovery::formats.text() + ": another release of Koi is installed; run: koi upgrade");
+        return;
+    }
+    const auto message = discovery::decode(bytes);
+    if (!message) return log::note(log::Level::error, "scout", "the scout said something that makes no sense");
+    const bool first = !format_;
+    format_ = format;
+    if (const auto* alive = std::get_if<discovery::ScoutAlive>(&*message)) version_ = alive->version;
+    if (first) tell();
+    told_.message(*message);
 }
 
 void ScoutProcess::start() {
@@ -35,24 +61,20 @@ void ScoutProcess::start() {
     scout.keep_fds = {{pair->second.get(), channel_number}};
     scout.capabilities = {Capability::setuid, Capability::setgid,
                           Capability::setpcap};  // to be without them, as another
+    scout.environment = {{discovery::formats_variable, discovery::formats.text()}};
     scout.when_parent_dies = SIGKILL;
     const auto pid = spawn(scout);
     if (!pid) return again(pid.error().story);
     pid_ = *pid;
+    format_.reset();
+    version_.clear();
     channel_ = std::make_unique<ChannelOnLoop>(
         loop_, std::move(pair->first), Priority::facts, "scout",
-        [this](std::span<const std::uint8_t> bytes) {
-            last_word_ = loop_.now();
-            if (const auto message = discovery::decode(bytes))
-                told_.message(*message);
-            else
-                log::note(log::Level::error, "scout", "the scout said something that makes no sense");
-        },
+        [this](std::span<const std::uint8_t> bytes) { heard(bytes); },
         [this](const std::string&) { channel_.reset(); });  // it ends when it finds that nobody listens
     end_ = loop_.on_end(pid_, Priority::facts, "scout end", [this](int code, int status) { ended(code, status); });
     last_word_ = loop_.now();
     watch_silence();
-    (void)channel_->send(discovery::encode(discovery::WatchPools{pools_}));
 }
 
 void ScoutProcess::watch_silence() {
@@ -74,8 +96,10 @@ void ScoutProcess::ended(int code, int status) {
     pid_ = 0;
     channel_.reset();
     silence_timer_.reset();
-    again(code == CLD_EXITED ? "the scout ended with code " + std::to_string(status)
-                             : "the scout was ended by signal " + std::to_string(status));
+    again(code == CLD_EXITED && status == discovery::no_common_format
+              ? "the installed scout is too many releases away from this worker; run: koi upgrade"
+          : code == CLD_EXITED ? "the scout ended with code " + std::to_string(status)
+                               : "the scout was ended by signal " + std::to_string(status));
 }
 
 void ScoutProcess::again(const std::string& because) {

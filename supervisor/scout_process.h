@@ -6,6 +6,8 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 
 #include "discovery/messages.h"
@@ -26,9 +28,12 @@ public:
     ~ScoutProcess();
 
     void watch(std::vector<discovery::PoolSettings>);  // starts it if need be
+    const std::string& version() const { return version_; }  // of the scout that runs; empty: it has not told
 
 private:
     void start();
+    void tell();
+    void heard(std::span<const std::uint8_t>);
     void ended(int code, int status);
     void again(const std::string& because);
     void watch_silence();
@@ -43,6 +48,9 @@ private:
     Watch end_, restart_, silence_timer_;
     int pid_ = 0;
     Instant last_word_{};
+    std::optional<std::uint8_t> format_;  // in which it speaks
+    bool foreign_ = false;                // it has spoken in one that we do not
+    std::string version_;
 };
 
 }  // namespace koi

@@ -104,6 +104,8 @@ status::Status snapshot(const config::Config& config, const Facts& facts, const 
     status::Status out;
     out.node = config.node;
     out.version = KOI_VERSION;
+    out.scout_version = facts.scout_version;
+    out.installed_version = facts.installed_version;
     out.configuration = circumstances.configuration;
     out.at = circumstances.at;
     out.started = circumstances.started;

@@ -4,6 +4,7 @@
 #include <map>
 #include <tuple>
 
+#include "supervisor/base/version.h"
 #include "supervisor/plan.h"
 
 namespace koi {
@@ -248,11 +249,36 @@ void of_speaker(const config::Config& config, const Facts& facts, Instant now, T
 
 }  // namespace
 
+namespace {
+
+// Files were replaced and processes run on: as long as an upgrade takes that is no trouble.
+void of_versions(const Facts& facts, Instant now, Troubles& out) {
+    constexpr Duration patience = 10s;
+    if (!facts.outdated_since || now - *facts.outdated_since < patience) return;
+    std::string failed;
+    if (facts.speaker && !facts.speaker->upgrade.failed.empty())
+        failed = "; the last one failed: " + facts.speaker->upgrade.failed;
+    out.push_back({"upgrade", "", *outdated(facts) + "; run: koi upgrade" + failed, true, {}});
+}
+
+}  // namespace
+
+std::optional<std::string> outdated(const Facts& facts) {
+    if (facts.installed_version.empty() || !facts.speaker) return std::nullopt;
+    const std::pair<const char*, std::string> programs[] = {
+        {"koid", facts.speaker->version}, {"koid-worker", version()}, {"koid-scout", facts.scout_version}};
+    for (const auto& [name, version] : programs)
+        if (!version.empty() && version != facts.installed_version)
+            return std::string(name) + " " + version + " runs, and " + facts.installed_version + " is installed";
+    return std::nullopt;
+}
+
 Troubles troubles(const config::Config& config, const Facts& facts, const Desired& desired, Instant now) {
     Troubles out;
     of_table(config, facts, now, out);
     of_speaker(config, facts, now, out);
     of_pools(config, facts, desired, now, out);
+    of_versions(facts, now, out);
     if (facts.reload_refused)
         out.push_back({"reload",
                        "",

@@ -1,20 +1,25 @@
 #include "supervisor/worker.h"
 
+#include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 
 #include "discovery/last_known.h"
 #include "ipvs/kernel/kernel_datapath.h"
 #include "supervisor/base/file.h"
 #include "supervisor/base/log.h"
 #include "supervisor/base/privileges.h"
+#include "supervisor/base/version.h"
 #include "supervisor/config/digest.h"
 #include "supervisor/control/paths.h"
 #include "supervisor/owned.h"
 #include "supervisor/plan.h"
+#include "supervisor/troubles.h"
 
 namespace koi {
 
@@ -56,10 +61,53 @@ std::optional<config::Config> first_configuration(const WorkerSetup& setup) {
 
 }  // namespace
 
+namespace {
+
+// Which file a name stands for at the moment: another one after each writing (supervisor/base/file.h).
+std::pair<dev_t, ino_t> identity(const std::string& path) {
+    struct stat file {};
+    if (::stat(path.c_str(), &file) != 0) return {};
+    return {file.st_dev, file.st_ino};
+}
+
+Outcome say(Channel& speaker, const link::Message& message, std::uint8_t format) {
+    return speaker.send(link::encode(message, format));
+}
+
+// Beside another worker, which goes on: reads the kernel's table once, so that a kernel that does not answer is found
+// before the other one has gone. False: the speaker wants us no more.
+bool wait_for_begin(Channel& speaker, std::uint8_t format) {
+    if (auto table = ipvs::KernelDatapath::open()) (void)(*table)->read();
+    if (!say(speaker, link::Hello{link::formats, koi::version(), true}, format)) return false;
+    for (;;) {
+        pollfd ready{speaker.fd(), POLLIN, 0};
+        (void)::poll(&ready, 1, -1);
+        speaker.flush();
+        for (const auto& bytes : speaker.receive(1))
+            if (const auto message = link::decode(bytes))
+                if (std::holds_alternative<link::Begin>(*message)) return true;
+        if (speaker.closed()) return false;
+    }
+}
+
+}  // namespace
+
 int run_worker(const WorkerSetup& setup) {
     log::speak_as("worker");
+    const char* told = std::getenv(link::formats_variable);
+    const auto theirs = told ? Formats::parse(told).value_or(link::formats_of_silence) : link::formats_of_silence;
+    const auto format = common(link::formats, theirs);
+    if (!format) {
+        log::note(log::Level::error, "start",
+                  "this koid-worker, " + std::string(version()) + ", speaks the formats " + link::formats.text() +
+                      " and the koid that started it " + theirs.text() +
+                      ": their releases are too far apart; hand over and start all of Koi anew: systemctl restart "
+                      "koi");
+        return link::no_common_format;
+    }
     auto loop = Loop::open();
     if (!loop) return 1;
+    const auto read_from = identity(applied_path(setup));
     auto configuration = first_configuration(setup);
     if (!configuration) return bad_configuration;
     if (auto kept =
@@ -68,7 +116,15 @@ int run_worker(const WorkerSetup& setup) {
         log::note(log::Level::error, "start", "the worker " + kept.error().story);
         return 1;
     }
-    Worker worker(*loop, setup, std::move(*configuration));
+    Channel speaker{Fd(setup.channel_fd)};
+    if (setup.beside) {
+        if (!wait_for_begin(speaker, *format)) return 0;
+        if (identity(applied_path(setup)) != read_from) configuration = first_configuration(setup);  // a reload
+        if (!configuration) return bad_configuration;
+    } else if (link::is_spoken(link::Hello{}, *format)) {
+        (void)say(speaker, link::Hello{link::formats, koi::version()}, *format);
+    }
+    Worker worker(*loop, setup, std::move(*configuration), std::move(speaker), *format);
     if (auto started = worker.start(); !started) {
         log::note(log::Level::error, "start", started.error().story);
         return 1;
@@ -76,8 +132,12 @@ int run_worker(const WorkerSetup& setup) {
     return loop->run();
 }
 
-Worker::Worker(Loop& loop, WorkerSetup setup, config::Config configuration)
-    : loop_(loop), setup_(std::move(setup)), config_(std::move(configuration)) {}
+Worker::Worker(Loop& loop, WorkerSetup setup, config::Config configuration, Channel speaker, std::uint8_t format)
+    : loop_(loop),
+      setup_(std::move(setup)),
+      config_(std::move(configuration)),
+      speaker_end_(std::move(speaker)),
+      format_(format) {}
 
 Outcome Worker::start() {
     started_ = configured_ = loop_.now();
@@ -85,7 +145,7 @@ Outcome Worker::start() {
     for (const int signal : {SIGTERM, SIGINT, SIGHUP})
         signals_.push_back(loop_.on_signal(signal, Priority::facts, "signal", [] {}));
     speaker_ = std::make_unique<ChannelOnLoop>(
-        loop_, Channel(Fd(setup_.channel_fd)), Priority::facts, "speaker", [this](auto bytes) { heard(bytes); },
+        loop_, std::move(speaker_end_), Priority::facts, "speaker", [this](auto bytes) { heard(bytes); },
         [this](const std::string&) {
             loop_.stop(0);
         });  // the speaker is gone: leave everything as it is for the next
@@ -177,6 +237,11 @@ void Worker::heard(std::span<const std::uint8_t> bytes) {
         (void)reload();
     else if (std::holds_alternative<link::Leave>(*message))
         leave();
+    else if (const auto* hello = std::get_if<link::Hello>(&*message)) {
+        // The speaker has replaced itself, and may speak a format that the one before did not.
+        format_ = common(link::formats, hello->formats).value_or(format_);
+        tell(link::Hello{link::formats, koi::version()});
+    }
 }
 
 void Worker::take(const link::RoleTold& role) {
@@ -212,6 +277,19 @@ void Worker::take(const link::Report& report) {
     if (facts_.speaker && present(*facts_.speaker) != present(report)) dirty();
     facts_.speaker = report;
     report_new_ = true;
+    look_at_versions();
+}
+
+void Worker::look_at_versions() {
+    facts_.scout_version = scout_->version();
+    facts_.installed_version.clear();
+    auto text = read_whole(setup_.version_file, 64);
+    if (!text) return;  // a build tree without one
+    facts_.installed_version = text->substr(0, text->find('\n'));
+    if (!outdated(facts_))
+        facts_.outdated_since.reset();
+    else if (!facts_.outdated_since)
+        facts_.outdated_since = loop_.now();
 }
 
 void Worker::heard(const discovery::Message& message) {
@@ -418,7 +496,8 @@ void Worker::leave() {
 }
 
 void Worker::tell(const link::Message& message) {
-    if (auto done = speaker_->send(link::encode(message)); !done)
+    if (!link::is_spoken(message, format_)) return;
+    if (auto done = speaker_->send(link::encode(message, format_)); !done)
         log::note(log::Level::error, "speaker", "the speaker does not listen: " + done.error().story);
 }
 

@@ -28,8 +28,10 @@ struct WorkerSetup {
     std::string configuration;  // the operator's file
     std::string scout_program;
     std::string runtime_directory, state_directory;
-    int channel_fd = 3;  // to the speaker
-    bool again = false;  // started anew: go on with the configuration that was in force
+    std::string version_file;  // tells which version is installed
+    int channel_fd = 3;        // to the speaker
+    bool again = false;        // started anew: go on with the configuration that was in force
+    bool beside = false;       // another worker is still at work: wait until the speaker says Begin
 };
 
 // The exit code of koid-worker: 0; 78 if the configuration cannot be used; 1.
@@ -37,7 +39,8 @@ int run_worker(const WorkerSetup&);
 
 class Worker {
 public:
-    Worker(Loop&, WorkerSetup, config::Config);
+    // format: of what it says to the speaker.
+    Worker(Loop&, WorkerSetup, config::Config, Channel speaker, std::uint8_t format);
     Outcome start();
 
 private:
@@ -75,6 +78,8 @@ private:
     control::Answer answer_events(const control::Request&);
     control::Answer answer_reload();
     control::Answer answer_step(const control::Request&, bool down);
+    control::Answer answer_versions();
+    control::Answer answer_upgrade();
     status::Status status(bool with_counters);
 
     struct ReloadOutcome {
@@ -90,6 +95,7 @@ private:
                   std::vector<std::pair<std::string, std::string>> fields = {}, bool log_it = true);
     void dirty() { dirty_ = true; }
     void look_at_host_soon(Duration);
+    void look_at_versions();
 
     Loop& loop_;
     WorkerSetup setup_;
@@ -99,7 +105,9 @@ private:
     std::vector<status::Trouble> troubles_;
     status::EventLog events_;
     std::unique_ptr<ipvs::Datapath> datapath_;
+    Channel speaker_end_;  // until start()
     std::unique_ptr<ChannelOnLoop> speaker_;
+    std::uint8_t format_;
     std::unique_ptr<ScoutProcess> scout_;
     std::unique_ptr<control::ControlServer> control_;
 

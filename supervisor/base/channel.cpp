@@ -176,6 +176,8 @@ Outcome ChannelOnLoop::send(std::span<const std::uint8_t> message) {
     return outcome;
 }
 
+bool ChannelOnLoop::is_idle() const { return inside_->channel.is_idle(); }
+int ChannelOnLoop::fd() const { return inside_->channel.fd(); }
 bool ChannelOnLoop::closed() const { return !inside_ || inside_->channel.closed(); }
 
 }  // namespace koi

@@ -54,6 +54,8 @@ public:
     const std::string& why_closed() const { return why_closed_; }
     int fd() const { return fd_.get(); }
     bool wants_write() const { return !waiting_.empty(); }
+    // Between two messages, in both directions: another program could go on with the descriptor.
+    bool is_idle() const { return waiting_.empty() && joining_.empty() && !reader_gone_ && !closed(); }
 
 private:
     struct Waiting {
@@ -86,6 +88,8 @@ public:
 
     Outcome send(std::span<const std::uint8_t> message);
     bool closed() const;
+    bool is_idle() const;
+    int fd() const;
 
 private:
     struct Inside;

@@ -125,6 +125,22 @@ Outcome keep_only(const std::set<Capability>& wanted, bool forever, const std::s
     return Done{};
 }
 
+Outcome keep_over_exec() {
+    const Caps ours(cap_get_proc());
+    if (!ours) return from_errno("reading our capabilities");
+    std::vector<cap_value_t> permitted;
+    for (const auto& [capability, value] : known)
+        if (has(ours, value, CAP_PERMITTED)) permitted.push_back(value);
+    // An exec by anybody but root keeps the ambient set and nothing else; it stands on permitted and inheritable.
+    bool done = true;
+    for (const auto value : permitted)
+        done = done && cap_set_flag(ours.get(), CAP_INHERITABLE, 1, &value, CAP_SET) == 0;
+    done = done && cap_set_proc(ours.get()) == 0;
+    for (const auto value : permitted) done = done && cap_set_ambient(value, CAP_SET) == 0;
+    if (!done) return from_errno("keeping capabilities over an exec");
+    return Done{};
+}
+
 std::string lacking(const std::set<Capability>& wanted) {
     const Caps ours(cap_get_proc());
     const auto names = ours ? missing(ours, wanted) : "";

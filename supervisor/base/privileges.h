@@ -37,6 +37,10 @@ std::string to_string(Capability);  // as the manual writes it: "CAP_NET_ADMIN"
 // for_children: those of them that we have can be handed on.
 Outcome keep_only(const std::set<Capability>&, bool forever = false, const std::set<Capability>& for_children = {});
 
+// Everything that is permitted now passes the next exec of this process, whoever it runs as. Another program of ours
+// calls keep_only() first of all, as this one did.
+Outcome keep_over_exec();
+
 // Becomes the named user, or uid and gid 65534 if there is no such user, without supplementary groups. Capabilities
 // end with it. A process that is not root and may not change user stays who it is: that is unprivileged already.
 Outcome become_user(const std::string& name);

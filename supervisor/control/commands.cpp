@@ -7,7 +7,7 @@ namespace koi::control {
 
 namespace {
 
-constexpr std::array<Command, 17> table = {{
+constexpr std::array<Command, 18> table = {{
     {"status", "", "one screen: what is wrong, then roles, vips, services and pools"},
     {"show", "PART", "a part of it: roles, vips, services, pools, sources, troubles or peers"},
     {"plan", "[-c FILE]", "what applying FILE would change; exit 0: nothing, 2: there are changes"},
@@ -17,6 +17,7 @@ constexpr std::array<Command, 17> table = {{
     {"step-up", "VHID", "take part in the election again"},
     {"drill", "VHID", "a planned switch to the standby and back, measuring the darkness"},
     {"keygen", "[--adopt]", "make both secrets of a pair, and say how the other nodes get them"},
+    {"upgrade", "", "the installed programs take over from the running ones; no role changes"},
     {"version", "", "which version of koi this is"},
     {"help", "[COMMAND]", "this, or a command's options"},
     {"why", "POOL BACKEND | VHID", "the chain of facts behind a backend's state, or a role", false},

@@ -5,7 +5,11 @@
 // messages as little as anybody's: decode() never reads past the end and refuses what is out of bounds.
 //
 // The first byte is the format: an upgrade starts a new worker under an old speaker, and a guess would be worse than
-// a refusal. Raise it with every change of what a message holds.
+// a refusal. Each release speaks two formats, its own and the one before (supervisor/base/formats.h): what a message
+// gains is written under since(), and a message that is new is not spoken in the format before.
+//
+//     4   of 0.1.0, which tells no formats
+//     5   Hello, Begin, Upgrade; the version and the upgrade in Report
 #pragma once
 
 #include <cstdint>
@@ -17,10 +21,21 @@
 #include <vector>
 
 #include "carp/instance.h"
+#include "supervisor/base/formats.h"
 #include "supervisor/vip/address_set.h"
 #include "supervisor/vip/kernel_addresses.h"
 
 namespace koi::link {
+
+// A build with KOI_FORMAT_RAISED = n speaks as the n-th release after this one would, with a field more than this one
+// knows: for tests of two programs that differ.
+#ifndef KOI_FORMAT_RAISED
+#define KOI_FORMAT_RAISED 0
+#endif
+inline constexpr Formats formats{4 + KOI_FORMAT_RAISED, 5 + KOI_FORMAT_RAISED};
+inline constexpr Formats formats_of_silence{4, 4};  // of a speaker that tells none
+inline constexpr const char* formats_variable = "KOID_LINK_FORMATS";
+inline constexpr int no_common_format = 76;  // EX_PROTOCOL: the worker's exit code
 
 // ---- worker → speaker ----
 
@@ -34,6 +49,9 @@ struct Settings {
     std::string node;
     std::vector<VhidSettings> vhids;
     Demotion demote_link = *Demotion::of(240);
+#if KOI_FORMAT_RAISED
+    std::string raised = "of a later release";
+#endif
     friend bool operator==(const Settings&, const Settings&) = default;
 };
 // The virtual servers of a vhid are in place (or not) for the mastership that began at `since`; always: they stand on
@@ -154,6 +172,14 @@ struct PeerReport {
     bool presence = false;                 // last_heard tells when it last said so, not when it last said an advert
     friend bool operator==(const PeerReport&, const PeerReport&) = default;
 };
+// The last time that the installed programs took over from the running ones, or tried to.
+struct UpgradeReport {
+    std::uint64_t number = 0;  // 0: never
+    bool running = false;
+    std::string failed;    // why, and what goes on; empty: it did not
+    std::string from, to;  // versions
+    friend bool operator==(const UpgradeReport&, const UpgradeReport&) = default;
+};
 struct Report {
     std::vector<VhidReport> vhids;
     std::vector<StrangerReport> strangers;  // who answers for a vip besides us
@@ -163,6 +189,11 @@ struct Report {
     bool leases = false;         // any vhid wants its vips leased
     std::string lease_missing;   // why the packet filter cannot enforce leases; empty: it can, or none is wanted
     std::string memory_missing;  // why what must outlive a restart cannot be kept on disk; empty: it can
+    std::string version = {};    // of the speaker; empty: it does not tell
+    UpgradeReport upgrade = {};
+#if KOI_FORMAT_RAISED
+    std::string raised = "of a later release";
+#endif
     friend bool operator==(const Report&, const Report&) = default;
 };
 // Something happened in the speaker that belongs into `koi events`; it has been logged already.
@@ -181,10 +212,33 @@ struct Leave {
     friend bool operator==(const Leave&, const Leave&) = default;
 };
 
-using Message = std::variant<Settings, TableReady, Condition, Demote, StepDown, StepUp, Alive, Say, Reloading, Left,
-                             RoleTold, Report, Happened, Reload, Leave>;
+// ---- both ways ----
 
-std::vector<std::uint8_t> encode(const Message&);
-std::optional<Message> decode(std::span<const std::uint8_t>);
+// Who I am; the first word of a worker, and of a speaker that has just replaced itself. From then on each writes the
+// highest format that both speak.
+struct Hello {
+    Formats formats;
+    std::string version;
+    bool waits =
+        false;  // a worker beside another one: it has read all there is to read, and does nothing until Begin
+    friend bool operator==(const Hello&, const Hello&) = default;
+};
+// To a worker that waits: the other one has gone.
+struct Begin {
+    friend bool operator==(const Begin&, const Begin&) = default;
+};
+// To the speaker: the operator wants the installed programs to take over.
+struct Upgrade {
+    friend bool operator==(const Upgrade&, const Upgrade&) = default;
+};
+
+using Message = std::variant<Settings, TableReady, Condition, Demote, StepDown, StepUp, Alive, Say, Reloading, Left,
+                             RoleTold, Report, Happened, Reload, Leave, Hello, Begin, Upgrade>;
+
+// Only what is_spoken() in this format, which is one of formats.
+std::vector<std::uint8_t> encode(const Message&, std::uint8_t format = formats.highest);
+bool is_spoken(const Message&, std::uint8_t format);
+std::optional<std::uint8_t> format_of(std::span<const std::uint8_t>);  // whether we speak it or not
+std::optional<Message> decode(std::span<const std::uint8_t>);          // in any of formats
 
 }  // namespace koi::link

@@ -101,7 +101,8 @@ private:
             return std::ranges::find(words, word) != words.end();
         };
         if (takes({"status", "show"})) add_format(sub, {"text", "json", "yaml"});
-        if (takes({"plan", "events", "reload", "step-down", "step-up", "drill"})) add_format(sub, {"text", "json"});
+        if (takes({"plan", "events", "reload", "step-down", "step-up", "drill", "upgrade"}))
+            add_format(sub, {"text", "json"});
         if (takes({"status", "show"}))
             sub.add_option("--watch", watch_seconds_, "again and again, every second or so many")
                 ->expected(0, 1)
@@ -131,6 +132,11 @@ private:
         if (takes({"step-down", "step-up"}))
             sub.add_option("VHID", wish_.vhid, "1 to 255")->required()->type_name("")->check(CLI::Range(1, 255));
         if (word == "keygen") add_keygen(sub);
+        if (word == "upgrade")
+            sub.add_option("--wait", wish_.patience, "for so long at most until it is done; 30 seconds if not said")
+                ->expected(0, 1)
+                ->type_name("[SECONDS]")
+                ->check(CLI::Range(0.1, 3600.0));
         if (word == "help") sub.add_option("COMMAND", help_word_, "whose options")->type_name("");
     }
 
@@ -168,6 +174,7 @@ private:
         if (word == "events") return events(wish_);
         if (word == "reload") return reload(wish_);
         if (word == "step-down" || word == "step-up") return step(wish_, word == "step-down");
+        if (word == "upgrade") return upgrade(wish_);
         if (word == "drill" && wish_.vhid == 0 && wish_.probe.empty())
             return complain("drill needs a VHID, or --probe ADDRESS; see: koi help drill", usage);
         if (word == "drill") return drill(wish_);

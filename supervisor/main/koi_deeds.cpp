@@ -175,6 +175,85 @@ int reload(const Wish& wish) {
     return fine;
 }
 
+namespace {
+
+struct Versions {
+    json all;
+    std::uint64_t upgrades = 0;
+    bool running = false;
+    std::string failed;
+};
+
+// Nothing while nobody answers, or who answers does not know yet.
+std::optional<Versions> versions(Client& client) {
+    const auto heard = client.get("/v1/versions");
+    if (!heard || heard->status != 200) return std::nullopt;
+    Versions found{json::parse(heard->body, nullptr, false), 0, false, {}};
+    if (!found.all.is_object() || found.all.value("known", false) == false) return std::nullopt;
+    const json upgrade = found.all.value("upgrade", json::object());
+    found.upgrades = upgrade.value("number", std::uint64_t{0});
+    found.running = upgrade.value("running", false);
+    found.failed = text(upgrade, "failed");
+    return found;
+}
+
+std::string shown(const std::string& version) { return version.empty() ? "?" : version; }
+
+}  // namespace
+
+// The worker that answers is replaced in the middle, so nobody answering is no failure as long as there is time.
+int upgrade(const Wish& wish) {
+    using Clock = std::chrono::steady_clock;
+    Client client(wish.socket);
+    const auto asked = client.get("/v1/versions");
+    if (!asked) return fail(asked.error());
+    const auto deadline =
+        Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(wish.patience));
+    const auto again = [&](auto done) {
+        for (;;) {
+            if (auto found = versions(client); found && done(*found)) return found;
+            if (Clock::now() >= deadline) return std::optional<Versions>();
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        }
+    };
+    const auto before = asked->status == 200 ? again([](const auto&) { return true; }) : std::nullopt;
+    const auto told = client.post("/v1/upgrade", "{}");
+    if (!told) return fail(told.error());
+    if (told->status == 404) {
+        complain(
+            "the koid that runs is too old to be replaced while it works; hand over to the peer and start it anew: "
+            "systemctl restart koi");
+        return failed;
+    }
+    if (told->status != 200 || !before) return refused(*told);
+    auto after = again([&](const auto& v) { return v.upgrades > before->upgrades && !v.running; });
+    if (!after) {
+        char patience[32];
+        std::snprintf(patience, sizeof patience, "%g", wish.patience);
+        complain("the upgrade is not done within " + std::string(patience) +
+                 " s; see: koi events, journalctl -u koi");
+        return failed;
+    }
+    // The new scout tells its version with its first word, a moment later.
+    const auto said_all = [&](const auto& v) { return !after->failed.empty() || !text(v.all, "scout").empty(); };
+    if (auto complete = again(said_all)) after = complete;
+    if (wish.format == Format::json) {
+        json out = {{"before", before->all}, {"after", after->all}};
+        for (auto* half : {&out["before"], &out["after"]}) half->erase("known");
+        say(out.dump(2) + "\n");
+    }
+    if (!after->failed.empty()) {
+        complain("nothing was replaced: " + after->failed);
+        return failed;
+    }
+    if (wish.format != Format::text) return fine;
+    for (const auto& [name, program] :
+         {std::pair{"speaker", "koid"}, {"worker", "koid-worker"}, {"scout", "koid-scout"}})
+        say(std::string(program) + std::string(12 - std::string(program).size(), ' ') +
+            shown(text(before->all, name)) + " -> " + shown(text(after->all, name)) + "\n");
+    return fine;
+}
+
 int step(const Wish& wish, bool down) {
     Client client(wish.socket);
     const auto heard = client.post(down ? "/v1/step-down" : "/v1/step-up", json{{"vhid", wish.vhid}}.dump());

@@ -32,6 +32,7 @@ struct Wish {
     int vhid = 0;                         // step-down, step-up, drill
     std::string probe;                    // drill: only ask this address
     double seconds = 0;                   // drill --probe: for so long; 0: until it is ended
+    double patience = 30;                 // upgrade: seconds
 };
 
 int show(const Wish&);  // status is show of everything
@@ -39,5 +40,6 @@ int plan(const Wish&);
 int events(const Wish&);
 int reload(const Wish&);
 int step(const Wish&, bool down);
+int upgrade(const Wish&);
 
 }  // namespace koi::control

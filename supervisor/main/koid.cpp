@@ -12,6 +12,7 @@
 
 #include "supervisor/base/file.h"
 #include "supervisor/speaker/container.h"
+#include "supervisor/speaker/estate.h"
 #include "supervisor/speaker/speaker.h"
 #include "supervisor/speaker/withdraw.h"
 
@@ -30,12 +31,20 @@ constexpr const char* help =
     "Exit codes: 0 fine, 1 failed, 2 usage, 78 the configuration cannot be used.\n"
     "Ask a running koid with koi(1): koi status\n";
 
-// Beside this program in a build tree, in its own directory once installed.
-std::string worker_program() {
+// The path of this program; another file may stand there in the meantime.
+std::string own_program() {
+    constexpr std::string_view replaced = " (deleted)";
     char self[PATH_MAX];
     const ssize_t n = ::readlink("/proc/self/exe", self, sizeof self - 1);
-    if (n > 0) {
-        std::string beside(self, static_cast<std::size_t>(n));
+    std::string path(self, static_cast<std::size_t>(n > 0 ? n : 0));
+    if (path.ends_with(replaced)) path.resize(path.size() - replaced.size());
+    return path;
+}
+
+// Beside this program in a build tree, in its own directory once installed.
+std::string worker_program() {
+    std::string beside = own_program();
+    if (!beside.empty()) {
         beside.resize(beside.rfind('/'));
         beside += "/koid-worker";
         if (::access(beside.c_str(), X_OK) == 0) return beside;
@@ -79,17 +88,20 @@ bool ready_directory(const std::string& path) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    enum { withdraw_option = 256, version_option };
+    enum { withdraw_option = 256, version_option, take_over_option, can_take_over_option };
     const option options[] = {{"configuration", required_argument, nullptr, 'c'},
                               {"test", no_argument, nullptr, 't'},
                               {"print", no_argument, nullptr, 'T'},
                               {"withdraw", no_argument, nullptr, withdraw_option},
                               {"version", no_argument, nullptr, version_option},
+                              {"take-over", required_argument, nullptr, take_over_option},
+                              {"can-take-over", required_argument, nullptr, can_take_over_option},
                               {"help", no_argument, nullptr, 'h'},
                               {}};
     std::string configuration = "/etc/koi/koi.yaml";
     const char* testing = nullptr;
     bool withdrawing = false;
+    int estate = -1;
     for (int word; (word = ::getopt_long(argc, argv, "c:tTVh", options, nullptr)) != -1;) {
         switch (word) {
             case 'c': configuration = optarg; break;
@@ -98,6 +110,10 @@ int main(int argc, char** argv) {
             case withdraw_option: withdrawing = true; break;
             case 'V':
             case version_option: std::puts("koid " KOI_VERSION); return 0;
+            // These two are what one koid says to the next (estate.h), and nobody else.
+            case take_over_option: estate = std::atoi(optarg); break;
+            case can_take_over_option:
+                return koi::speaker::can_take_over(static_cast<unsigned>(std::atoi(optarg))) ? 0 : 1;
             case 'h': std::fputs(help, stdout); return 0;
             default: std::fputs("Try: koid --help\n", stderr); return 2;
         }
@@ -111,5 +127,12 @@ int main(int argc, char** argv) {
     if (::getpid() == 1)
         if (const auto ended = koi::speaker::first_process(configuration)) return *ended;
     if (!ready_directory(koi::runtime_directory()) || !ready_directory(koi::state_directory())) return 1;
-    return koi::speaker::run({configuration, worker_program(), koi::runtime_directory(), koi::state_directory()});
+    koi::speaker::Setup setup{.program = own_program(),
+                              .arguments = {argv[0], "--configuration", configuration},
+                              .configuration = configuration,
+                              .worker_program = worker_program(),
+                              .runtime_directory = koi::runtime_directory(),
+                              .state_directory = koi::state_directory(),
+                              .estate = estate};
+    return koi::speaker::run(setup);
 }

@@ -67,20 +67,21 @@ int collect(const std::string& path) {
     return std::fwrite(body.data(), 1, body.size(), stdout) == body.size() && std::fflush(stdout) == 0 ? 0 : 1;
 }
 
-std::string scout_program() {
+std::string own_folder() {
     char self[PATH_MAX];
     const ssize_t n = ::readlink("/proc/self/exe", self, sizeof self - 1);
     std::string path = n > 0 ? std::string(self, static_cast<std::size_t>(n)) : KOI_LIBEXECDIR "/koid-worker";
     path.resize(path.rfind('/'));
-    return path + "/koid-scout";
+    return path;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
     CLI::App app{"koid-worker is started by koid; see koid(8)"};
+    app.set_version_flag("--version", "koid-worker " KOI_VERSION);
     std::string configuration = "/etc/koi/koi.yaml";
-    bool again = false;
+    bool again = false, beside = false;
     app.require_subcommand(1);
     auto* run = app.add_subcommand("run", "be the worker of the koid that is on descriptor 3");
     auto* check = app.add_subcommand("test", "test a configuration");
@@ -90,15 +91,18 @@ int main(int argc, char** argv) {
     auto* send = app.add_subcommand("collect", "a configuration and what it includes, as JSON");
     for (auto* command : {run, check, print, keys, send}) command->add_option("--configuration", configuration);
     run->add_flag("--again", again, "go on with the configuration that was in force");
+    run->add_flag("--beside", beside, "wait until the worker before has gone");
     CLI11_PARSE(app, argc, argv);
     if (*check || *print) return test(configuration, static_cast<bool>(*print));
     if (*withdrawal) return withdraw();
     if (*keys) return name_keys(configuration);
     if (*send) return collect(configuration);
     return koi::run_worker({.configuration = configuration,
-                            .scout_program = scout_program(),
+                            .scout_program = own_folder() + "/koid-scout",
                             .runtime_directory = koi::runtime_directory(),
                             .state_directory = koi::state_directory(),
+                            .version_file = own_folder() + "/version",
                             .channel_fd = 3,
-                            .again = again});
+                            .again = again,
+                            .beside = beside});
 }

@@ -10,13 +10,13 @@
 #include "supervisor/base/child.h"
 #include "supervisor/base/first_process.h"
 #include "supervisor/base/log.h"
+#include "supervisor/speaker/worker_process.h"
 
 namespace koi::speaker {
 
 namespace {
 
 constexpr int failed = 1;
-constexpr int bad_configuration = 78;  // EX_CONFIG
 
 constexpr std::pair<Capability, cap_value_t> needed[] = {{Capability::net_admin, CAP_NET_ADMIN},
                                                          {Capability::net_raw, CAP_NET_RAW},

@@ -33,6 +33,23 @@ Group::Group(Loop& loop, link::VhidSettings settings, Wire& wire, Notes& notes, 
     Loop::move(timer_, Instant::max());
 }
 
+Group::Whole Group::whole() const {
+    return {instance_.whole(),
+            because_,
+            mute_until_,
+            {peers_.begin(), peers_.end()},
+            {standbys_.begin(), standbys_.end()}};
+}
+
+void Group::restore(const Whole& w) {
+    instance_.restore(w.instance);
+    because_ = w.because;
+    mute_until_ = w.mute_until;
+    peers_ = {w.peers.begin(), w.peers.end()};
+    standbys_ = {w.standbys.begin(), w.standbys.end()};
+    arm();
+}
+
 std::optional<IpAddress> Group::own_address() const {
     for (const auto family : {Family::ipv4, Family::ipv6})
         if (has_family(settings_.carp, family) && wire_->can_speak(family)) return wire_->own_address(family);

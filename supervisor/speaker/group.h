@@ -52,11 +52,6 @@ public:
     void change(link::VhidSettings);
     void tell(const carp::Condition& c) { instance_.tell(c); }
     void move_to(Wire& wire) { wire_ = &wire; }
-    void recall(const std::vector<carp::Replay::Line>& lines) {
-        instance_.guard().replay().recall(lines, loop_.now());
-    }
-    std::vector<carp::Replay::Line> heard_counters() const { return instance_.guard().replay().all(); }
-
     struct Peer {
         carp::Advert advert;
         Instant last_heard{};
@@ -64,6 +59,20 @@ public:
         std::optional<carp::Refusal> doubt;
         bool other_vips = false;
     };
+    void recall(const std::vector<carp::Replay::Line>& lines) {
+        instance_.guard().replay().recall(lines, loop_.now());
+    }
+    // What it knows and is in the middle of, for a program that replaces this one; restore() comes before look().
+    struct Whole {
+        carp::Instance::Whole instance;
+        std::string because;
+        Instant mute_until = Instant::min();
+        std::vector<std::pair<IpAddress, Peer>> peers, standbys;
+    };
+    Whole whole() const;
+    void restore(const Whole&);
+    std::vector<carp::Replay::Line> heard_counters() const { return instance_.guard().replay().all(); }
+
     // By their last word: an advert, or that they stand by for us. Nobody is in both.
     const std::map<IpAddress, Peer>& peers() const { return peers_; }
     const std::map<IpAddress, Peer>& standbys() const { return standbys_; }

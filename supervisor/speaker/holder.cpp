@@ -63,6 +63,53 @@ void Holder::adopt(const std::map<Vhid, std::set<vip::Held>>& kept) {
     record();
 }
 
+Holder::Whole Holder::whole() const {
+    Whole all;
+    for (const auto& [vhid, held] : wants_) {
+        Whole::Wanted one{.vhid = vhid, .held = {held.begin(), held.end()}, .silent = silent_.contains(vhid)};
+        if (const auto term = terms_.find(vhid); term != terms_.end()) {
+            one.until = term->second.until;
+            if (term->second.lifetime) one.lifetime = *term->second.lifetime;
+        }
+        if (const auto at = lifetime_renewed_.find(vhid); at != lifetime_renewed_.end()) one.renewed = at->second;
+        all.wanted.push_back(std::move(one));
+    }
+    all.present.assign(present_.begin(), present_.end());
+    all.failed = failed_;
+    all.last_failure = last_failure_;
+    for (const auto& [interface, here] : grounds_) all.sockets.push_back({interface, here.socket.keep()});
+    return all;
+}
+
+void Holder::restore(const Whole& all) {
+    constexpr Duration burst = 6s;  // announcements of what was just taken are not over
+    for (const auto& one : all.wanted) {
+        wants_[one.vhid] = {one.held.begin(), one.held.end()};
+        terms_[one.vhid] = {one.until, {}};
+        if (one.lifetime) terms_[one.vhid].lifetime = std::chrono::ceil<std::chrono::seconds>(*one.lifetime);
+        if (one.silent) silent_.insert(one.vhid);
+        lifetime_renewed_[one.vhid] = one.renewed;
+    }
+    for (const auto& [held, since] : all.present) {
+        present_[held] = since;
+        recorded_.insert(held);
+        if (is_silent(held)) continue;
+        probes_[held] = loop_.now() + settling;
+        if (loop_.now() - since < burst)
+            timetable_.take(held, loop_.now());
+        else
+            timetable_.hold(held, loop_.now());
+    }
+    failed_ = all.failed;
+    last_failure_ = all.last_failure;
+    for (const auto& [interface, kept] : all.sockets) {
+        auto socket = vip::PacketSocket::adopt(kept);
+        const auto link = kernel_.link(interface);
+        if (link && *link && (*link)->index == kept.index) make_ground(**link, std::move(socket));
+    }
+    look_again();  // what happened while nobody listened
+}
+
 void Holder::want(Vhid vhid, const std::set<vip::Held>& held, const Term& term) {
     set_term(vhid, term);
     ahead_.erase(vhid);
@@ -308,10 +355,13 @@ Holder::Ground* Holder::ground(const std::string& interface) {
         tell_(log::Level::error, "address", "cannot announce on " + interface + ": " + socket.error().story, {});
         return nullptr;
     }
-    const int fd = socket->fd();
-    auto watch =
-        loop_.on_io(fd, EPOLLIN, Priority::facts, "strangers", [this, interface](std::uint32_t) { hear(interface); });
-    return &grounds_.emplace(interface, Ground{**link, std::move(*socket), std::move(watch)}).first->second;
+    return make_ground(**link, std::move(*socket));
+}
+
+Holder::Ground* Holder::make_ground(const vip::Link& link, vip::PacketSocket socket) {
+    auto watch = loop_.on_io(socket.fd(), EPOLLIN, Priority::facts, "strangers",
+                             [this, interface = link.name](std::uint32_t) { hear(interface); });
+    return &grounds_.emplace(link.name, Ground{link, std::move(socket), std::move(watch)}).first->second;
 }
 
 void Holder::announce(const vip::Held& held) {

@@ -46,6 +46,26 @@ public:
     // the record and whatever else carries Koi's mark is taken off.
     void adopt(const std::map<Vhid, std::set<vip::Held>>& kept);
 
+    // Everything that is held, for a program that replaces this one; restore() comes instead of adopt() and says
+    // nothing to anybody.
+    struct Whole {
+        struct Wanted {
+            Vhid vhid = *Vhid::of(1);
+            std::vector<vip::Held> held;
+            std::optional<Instant> until{};
+            std::optional<Duration> lifetime{};
+            bool silent = false;
+            Instant renewed{};
+        };
+        std::vector<Wanted> wanted;
+        std::vector<std::pair<vip::Held, Instant>> present;
+        bool failed = false;
+        Instant last_failure{};
+        std::vector<std::pair<std::string, vip::PacketSocket::Kept>> sockets;  // by interface
+    };
+    Whole whole() const;
+    void restore(const Whole&);
+
     // Until when an address may answer, and how long it may stay. Neither: without a lease.
     struct Term {
         std::optional<Instant> until;
@@ -104,6 +124,7 @@ private:
     void remove(const vip::Held&);
     bool record();
     Ground* ground(const std::string& interface);
+    Ground* make_ground(const vip::Link&, vip::PacketSocket);
     void begin_to_answer(const std::set<vip::Held>&);
     void announce(const vip::Held&);
     void announce_due();

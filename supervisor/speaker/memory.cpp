@@ -143,6 +143,10 @@ public:
         std::unique_lock hold(mutex_);
         return changed_.wait_for(hold, most, [this] { return waiting_.empty() && !busy_; });
     }
+    bool is_idle() const {
+        const std::lock_guard hold(mutex_);
+        return waiting_.empty() && !busy_;
+    }
     void end() {
         const std::lock_guard hold(mutex_);
         ended_ = true;
@@ -219,6 +223,14 @@ Memory Memory::open(const std::string& directory, std::uint64_t random, const Pr
     return memory;
 }
 
+Memory Memory::go_on(const std::string& directory, const carp::Counter::Kept& counter, HeardLines heard) {
+    Memory memory(directory, std::make_shared<Writer>());
+    memory.counter_ = counter;
+    memory.heard_ = std::move(heard);
+    memory.writer_->start();
+    return memory;
+}
+
 const std::vector<carp::Replay::Line>& Memory::heard(Vhid vhid) const {
     static const std::vector<carp::Replay::Line> nothing;
     const auto found = heard_.find(vhid);
@@ -231,6 +243,8 @@ void Memory::keep(const HeardLines& lines) {
     writer_->put(directory_ + "/heard", to_text(lines));
 }
 std::string Memory::trouble() const { return writer_->trouble(); }
+
+bool Memory::is_idle() const { return writer_->is_idle(); }
 
 void Memory::finish(Duration most) {
     (void)writer_->wait(most);

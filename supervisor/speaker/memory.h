@@ -40,6 +40,9 @@ public:
     // directory: exists, or its absence is a problem. random: for a new identity.
     static Memory open(const std::string& directory, std::uint64_t random, const Problem&);
 
+    // Goes on with what a program that this one replaces knew, whatever the files say.
+    static Memory go_on(const std::string& directory, const carp::Counter::Kept&, HeardLines);
+
     const carp::Counter::Kept& counter() const { return counter_; }
     const HeardLines& heard() const { return heard_; }
     const std::vector<carp::Replay::Line>& heard(Vhid) const;
@@ -47,6 +50,7 @@ public:
     void keep(const carp::Counter::Kept&);
     void keep(const HeardLines&);  // what heard() says from now on, too
     std::string trouble() const;   // of each file: why its last writing failed; empty: none did
+    bool is_idle() const;          // all is written
     void finish(Duration most);    // waits until all is written, but no longer than that
 
 private:

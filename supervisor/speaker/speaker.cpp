@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -10,6 +11,8 @@
 
 #include "supervisor/base/check.h"
 #include "supervisor/base/privileges.h"
+#include "supervisor/base/version.h"
+#include "supervisor/speaker/estate.h"
 #include "supervisor/speaker/lives.h"
 #include "supervisor/speaker/reports.h"
 
@@ -23,19 +26,22 @@ constexpr Duration heard_pause = 30s;    // between two writings of what was hea
 constexpr Duration last_writing = 1s;    // a disk may take that long when we end
 constexpr Duration leave_patience = 5s;  // how long the worker may take to let go of the tables
 
-bool leases(const link::Settings& settings) {
+}  // namespace
+
+bool wants_leases(const link::Settings& settings) {
     return std::ranges::any_of(settings.vhids,
                                [](const auto& v) { return v.carp.lease.kind != carp::Lease::Kind::off; });
 }
 
-}  // namespace
-
-Speaker::Speaker(Loop& loop, vip::KernelAddresses kernel, Notes notes, Memory memory, const Setup& setup)
+Speaker::Speaker(Loop& loop, vip::KernelAddresses kernel, Notes notes, Memory memory, Fd lock,
+                 const carp::Counter& counter, const Setup& setup)
     : loop_(loop),
+      setup_(setup),
+      lock_(std::move(lock)),
       kernel_(std::move(kernel)),
       notes_(std::move(notes)),
       memory_(std::move(memory)),
-      counter_(memory_.counter()),
+      counter_(counter),
       holder_(loop, kernel_, setup.runtime_directory,
               [this](auto level, auto event, auto sentence, const auto& fields) {
                   tell(level, event, sentence, fields);
@@ -50,6 +56,11 @@ Speaker::Speaker(Loop& loop, vip::KernelAddresses kernel, Notes notes, Memory me
 
 void Speaker::start(std::vector<std::string> problems) {
     problems_ = std::move(problems);
+    watch_everything();
+    worker_.start();
+}
+
+void Speaker::watch_everything() {
     kernel_watch_ =
         loop_.on_io(kernel_.event_fd(), EPOLLIN, Priority::address, "kernel", [this](auto) { kernel_events(); });
     for (const int signal : {SIGTERM, SIGINT})
@@ -65,7 +76,6 @@ void Speaker::start(std::vector<std::string> problems) {
     look_timer_ = loop_.at(Instant::max(), Priority::address, "look", [this] { look(false); });
     Loop::move(look_timer_, Instant::max());
     watchdog_.start();
-    worker_.start();
 }
 
 // ---- From the worker ----
@@ -98,6 +108,7 @@ void Speaker::heard(const link::Message& message) {
         }
         if (say->status != status_ && !stopping_) sd_notifyf(0, "STATUS=%s", say->status.c_str());
         status_ = say->status;
+        if (say->ready) upgrade_self();
     } else if (const auto* reloading = std::get_if<link::Reloading>(&message)) {
         // The service manager's clock stands still while the machine sleeps; ours does not.
         std::uint64_t monotonic = 0;
@@ -106,6 +117,8 @@ void Speaker::heard(const link::Message& message) {
             sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", static_cast<unsigned long long>(monotonic));
         else if (ready_told_)
             sd_notify(0, "READY=1");
+    } else if (std::holds_alternative<link::Upgrade>(message)) {
+        begin_upgrade();
     } else if (std::holds_alternative<link::Left>(message)) {
         if (stopping_) loop_.stop(0);
     }
@@ -135,7 +148,7 @@ void Speaker::apply(const link::Settings& settings) {
         it = groups_.erase(it);
     }
 
-    holder_.want_leases(leases(settings));
+    holder_.want_leases(wants_leases(settings));
     if (!settled_once_) {
         std::map<Vhid, std::set<vip::Held>> kept;
         for (const auto& one : settings.vhids)
@@ -326,8 +339,10 @@ void Speaker::report() {
     all.worst_slip = std::max(worst_slip_, last_minute_slip_);
     all.strangers = holder_.strangers();
     all.lease_missing = holder_.lease_missing();
-    all.leases = leases(settings_);
+    all.leases = wants_leases(settings_);
     all.memory_missing = memory_trouble_;
+    all.version = version();
+    all.upgrade = upgrade_;
     for (const auto& [vhid, g] : groups_) {
         auto one = report_of(*g, holder_.report(vhid, held_of(g->settings())));
         if (const auto taken = takeovers_.find(vhid); taken != takeovers_.end()) {
@@ -381,8 +396,6 @@ void Speaker::leave_when_free() {
 
 namespace {
 
-constexpr int bad_configuration = 78;  // EX_CONFIG
-
 // An installed but unconfigured koid is nothing that could be mended by starting it again.
 bool says_that_nothing_is_configured(const std::string& path) {
     if (::access(path.c_str(), F_OK) == 0 || errno != ENOENT) return false;
@@ -397,7 +410,24 @@ bool says_that_nothing_is_configured(const std::string& path) {
 const std::set<Capability> ours = {Capability::net_admin, Capability::net_raw};
 const std::set<Capability> of_the_worker = {Capability::setuid, Capability::setgid, Capability::setpcap};
 
-int live(const Setup& setup) {
+// What an earlier program of this process has left. If it cannot be used nothing of it may stay open, the lock least
+// of all, and this program starts as after a crash.
+std::optional<Estate> inherited(const Setup& setup) {
+    if (setup.estate < 0) return std::nullopt;
+    auto estate = inherit(setup.estate);
+    if (estate) return std::move(*estate);
+    log::note(log::Level::error, "upgrade", estate.error().story + "; starting as after a crash");
+    ::syscall(SYS_close_range, 3u, ~0u, 0u);
+    return std::nullopt;
+}
+
+HeardLines heard_lines(const Estate& estate) {
+    HeardLines all;
+    for (const auto& one : estate.heard) all[one.vhid] = one.lines;
+    return all;
+}
+
+int live(const Setup& setup, Fd lock, const Estate* estate) {
     auto loop = Loop::open();
     auto kernel = loop ? vip::KernelAddresses::open() : Result<vip::KernelAddresses>(loop.error());
     if (!kernel) {
@@ -414,12 +444,22 @@ int live(const Setup& setup) {
     std::string problem;
     auto notes = Notes::open(setup.runtime_directory, problem);
     if (!problem.empty()) log::note(log::Level::warning, "start", problem);
+    if (estate) {
+        auto memory = Memory::go_on(setup.state_directory, estate->counter.kept, heard_lines(*estate));
+        Speaker speaker(*loop, std::move(*kernel), std::move(notes), std::move(memory), std::move(lock),
+                        carp::Counter(estate->counter), setup);
+        speaker.go_on(*estate);
+        const int code = loop->run();
+        speaker.finish();
+        return code;
+    }
     std::vector<std::string> problems;
     auto memory = Memory::open(setup.state_directory, random_sender(), [&](const auto& sentence) {
         log::note(log::Level::warning, "memory", sentence);
         problems.push_back(sentence);
     });
-    Speaker speaker(*loop, std::move(*kernel), std::move(notes), std::move(memory), setup);
+    const carp::Counter counter(memory.counter());
+    Speaker speaker(*loop, std::move(*kernel), std::move(notes), std::move(memory), std::move(lock), counter, setup);
     speaker.start(std::move(problems));
     const int code = loop->run();
     speaker.finish();
@@ -430,14 +470,19 @@ int live(const Setup& setup) {
 
 int run(const Setup& setup) {
     log::speak_as("speaker");
+    if (auto estate = inherited(setup)) {  // the same life, in another program
+        const int lasted = live(setup, Fd(estate->lock), &*estate);
+        if (lasted == 0 || lasted == bad_configuration) end_life(setup.runtime_directory);
+        return lasted;
+    }
     if (says_that_nothing_is_configured(setup.configuration)) return bad_configuration;
-    const auto claimed = claim(setup.runtime_directory);
+    auto claimed = claim(setup.runtime_directory);
     if (!claimed) {
         log::note(log::Level::error, "start", claimed.error().story);
         return 1;
     }
     if (!begin_life(setup.runtime_directory)) return 0;
-    const int code = live(setup);
+    const int code = live(setup, std::move(*claimed), nullptr);
     if (code == 0 || code == bad_configuration) end_life(setup.runtime_directory);
     return code;
 }

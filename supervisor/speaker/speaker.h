@@ -32,26 +32,44 @@
 namespace koi::speaker {
 
 struct Setup {
-    std::string configuration;  // path of the file; the worker reads it
+    std::string program;                 // of this very process, as it is installed
+    std::vector<std::string> arguments;  // it was started with, its name first
+    std::string configuration;           // path of the file; the worker reads it
     std::string worker_program;
     std::string runtime_directory;  // exists and can be written
     std::string state_directory;
+    int estate = -1;  // the descriptor of what an earlier program of this process has left (estate.h)
 };
+struct Estate;
 
 // Runs until a signal; the exit code of koid (0; 78: the configuration cannot be used; 1: something else cannot).
 int run(const Setup&);
 
+bool wants_leases(const link::Settings&);  // of any vhid
+
 class Speaker {
 public:
-    Speaker(Loop&, vip::KernelAddresses, Notes, Memory, const Setup&);
+    // lock: that this is the only speaker here. counter: above all that was said before.
+    Speaker(Loop&, vip::KernelAddresses, Notes, Memory, Fd lock, const carp::Counter& counter, const Setup&);
     // problems: what the worker shall tell of the time before it.
     void start(std::vector<std::string> problems);
+    void go_on(const Estate&);  // instead of start(), in the middle of everything
     void finish();  // after the loop has ended
 
 private:
     static constexpr Duration memory_of_failure{
         std::chrono::seconds(60)};  // for so long a node that failed is demoted
 
+    void watch_everything();
+    // the upgrade (upgrade.cpp)
+    void begin_upgrade();
+    void upgrade_worker();
+    void upgrade_self();
+    void replace_when_quiet();
+    void replace_self();
+    void upgrade_failed(const std::string& because);
+    std::pair<Duration, bool> slack() const;
+    Estate estate() const;
     // from the worker
     void heard(const link::Message&);
     void apply(const link::Settings&);
@@ -98,6 +116,8 @@ private:
     Wire& wire(const std::string& interface);
 
     Loop& loop_;
+    Setup setup_;
+    Fd lock_;
     vip::KernelAddresses kernel_;
     Notes notes_;
     Memory memory_;
@@ -134,6 +154,11 @@ private:
     log::RateLimit sender_limit_{20, 60s}, silent_limit_{6, 60s};
     std::map<Vhid, std::string> silent_;  // whose adverts do not leave, and why
     std::string status_;
+    link::UpgradeReport upgrade_;
+    bool upgrade_waits_for_worker_ = false;
+    Instant upgrade_until_{};
+    int question_ = 0;  // the pid of a new koid that is asked
+    Watch upgrade_timer_, question_end_;
 
     Watch kernel_watch_, beat_timer_, report_timer_, stop_timer_, look_timer_, settle_timer_, silent_timer_,
         tell_role_timer_;

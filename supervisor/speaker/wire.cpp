@@ -29,15 +29,15 @@ Wire::Wire(Loop& loop, std::string interface, Ears ears)
 
 Outcome Wire::look(const std::optional<vip::Link>& link, const std::vector<vip::Found>& found,
                    const std::set<IpAddress>& vips, bool global_ipv6_source) {
-    const bool another = link && link_ && link->index != link_->index;
     link_ = link;
     own_.clear();
     all_own_.clear();
     for (const auto& one : found)
         if (one.held.interface == interface_ && !vips.contains(one.held.prefix.address))
             all_own_.insert(one.held.prefix.address);
-    if (!works() || another) open_.clear();
+    if (!works()) open_.clear();
     if (!works()) return Done{};
+    std::erase_if(open_, [&](const auto& o) { return o.second.socket.index() != link_->index; });
     Outcome outcome = Done{};
     for (const auto family : {Family::ipv4, Family::ipv6}) {
         const auto own = choose(found, interface_, vips, family, global_ipv6_source && family == Family::ipv6);
@@ -55,10 +55,23 @@ Outcome Wire::look(const std::optional<vip::Link>& link, const std::vector<vip::
 Outcome Wire::open(Family family) {
     auto socket = carp::AdvertSocket::open(family, interface_, link_->index);
     if (!socket) return during("listening for adverts on " + interface_, socket.error());
-    const int fd = socket->fd();
-    auto watch = loop_.on_io(fd, EPOLLIN, Priority::carp, "adverts", [this, family](std::uint32_t) { hear(family); });
-    open_.emplace(family, Ear{std::move(*socket), std::move(watch)});
+    listen(std::move(*socket));
     return Done{};
+}
+
+void Wire::listen(carp::AdvertSocket socket) {
+    const auto family = socket.family();
+    auto watch =
+        loop_.on_io(socket.fd(), EPOLLIN, Priority::carp, "adverts", [this, family](std::uint32_t) { hear(family); });
+    open_.emplace(family, Ear{std::move(socket), std::move(watch)});
+}
+
+void Wire::adopt(carp::AdvertSocket socket) { listen(std::move(socket)); }
+
+std::vector<const carp::AdvertSocket*> Wire::sockets() const {
+    std::vector<const carp::AdvertSocket*> all;
+    for (const auto& [family, ear] : open_) all.push_back(&ear.socket);
+    return all;
 }
 
 bool Wire::can_speak(Family family) const { return works() && own_.contains(family) && open_.contains(family); }

@@ -31,6 +31,10 @@ public:
     Outcome look(const std::optional<vip::Link>&, const std::vector<vip::Found>&, const std::set<IpAddress>& vips,
                  bool global_ipv6_source);
 
+    // Before the first look: sockets that the program before has opened, with what waits in them.
+    void adopt(carp::AdvertSocket);
+    std::vector<const carp::AdvertSocket*> sockets() const;
+
     bool works() const { return link_ && link_->works(); }
     // Up, and with a source address and a socket for this family.
     bool can_speak(Family) const;
@@ -49,6 +53,7 @@ private:
     };
     void hear(Family);
     Outcome open(Family);
+    void listen(carp::AdvertSocket);
 
     Loop& loop_;
     std::string interface_;

@@ -158,6 +158,8 @@ std::optional<Stranger> claims(std::span<const std::uint8_t> frame, const std::s
 
 void Timetable::take(const Held& held, Instant now) { entries_[held] = Entry{now}; }
 
+void Timetable::hold(const Held& held, Instant now) { entries_[held] = Entry{now + refresh, std::size(pauses), now}; }
+
 void Timetable::repeat(const Held& held, Instant now) {
     const auto entry = entries_.find(held);
     if (entry == entries_.end()) return;

@@ -46,6 +46,7 @@ std::optional<Stranger> claims(std::span<const std::uint8_t> frame, const std::s
 class Timetable {
 public:
     void take(const Held&, Instant now);    // rule 1
+    void hold(const Held&, Instant now);    // rule 3: it was taken and said long ago
     void repeat(const Held&, Instant now);  // rule 2; nothing if it is not held
     void let_go(const Held&);
     std::vector<Held> due(Instant now);  // and moves on

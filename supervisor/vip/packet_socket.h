@@ -21,6 +21,20 @@ class PacketSocket {
 public:
     // listen: also receive; without it the socket hears nothing.
     static Result<PacketSocket> open(unsigned index, bool listen);
+    // One that an earlier program of ours has opened. Closing one and opening another costs some 30 ms.
+    struct Kept {
+        unsigned index = 0;
+        int arp = -1, neighbours = -1, both = -1;
+    };
+    Kept keep() const { return {index_, arp_.get(), neighbours_.get(), both_.get()}; }
+    static PacketSocket adopt(const Kept& kept) {
+        PacketSocket socket(kept.index);
+        socket.arp_ = Fd(kept.arp);
+        socket.neighbours_ = Fd(kept.neighbours);
+        socket.both_ = Fd(kept.both);
+        return socket;
+    }
+
     int fd() const { return both_ ? both_.get() : arp_.get(); }
     Outcome send(std::span<const std::uint8_t> frame);
     // What waits, without blocking. At most half of it ARP, so that a flood of one kind does not hide the other.

@@ -4,7 +4,8 @@
 #include "supervisor/link/messages.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    if (const auto message = koi::link::decode({data, size}))
-        KOI_CHECK(koi::link::decode(koi::link::encode(*message)) == message);
+    using namespace koi::link;
+    const std::span bytes(data, size);
+    if (const auto message = decode(bytes)) KOI_CHECK(decode(encode(*message, *format_of(bytes))) == message);
     return 0;
 }

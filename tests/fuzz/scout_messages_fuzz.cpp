@@ -10,6 +10,6 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const std::span bytes(data, size);
     if (const auto message = koi::discovery::decode(bytes))
-        KOI_CHECK(std::ranges::equal(koi::discovery::encode(*message), bytes));
+        KOI_CHECK(std::ranges::equal(koi::discovery::encode(*message, *koi::discovery::format_of(bytes)), bytes));
     return 0;
 }

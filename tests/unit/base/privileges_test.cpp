@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <functional>
 
@@ -57,6 +58,35 @@ bool has_net_caps() {
 #define NEEDS_ROOT()     \
     if (!has_net_caps()) \
     GTEST_SKIP() << "needs root with CAP_NET_ADMIN, CAP_NET_RAW, CAP_SETPCAP, CAP_SETUID, CAP_SETGID"
+
+// As under a unit with a user of its own: what passes an exec of somebody who is not root.
+TEST(Privileges, WhatIsKeptOverAnExecIsThereAfterIt) {
+    NEEDS_ROOT();
+    const auto after = [](bool kept) {
+        return in_a_child([kept]() -> std::string {
+            if (::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 || ::setresuid(65534, 65534, 65534) != 0) return "no user";
+            if (kept)
+                if (auto done = keep_over_exec(); !done) return done.error().story;
+            int ends[2];
+            if (::pipe(ends) != 0) return "no pipe";
+            if (::fork() == 0) {
+                ::dup2(ends[1], 1);
+                ::execl("/bin/grep", "grep", "CapPrm", "/proc/self/status", nullptr);
+                ::_exit(1);
+            }
+            ::close(ends[1]);
+            char text[64] = {};
+            return std::string(text,
+                               static_cast<std::size_t>(std::max<ssize_t>(::read(ends[0], text, sizeof text), 0)));
+        });
+    };
+    constexpr std::uint64_t net = 1u << CAP_NET_ADMIN | 1u << CAP_NET_RAW;
+    const auto bits = [](const std::string& line) {
+        return std::stoull(line.substr(line.find(':') + 1), nullptr, 16);
+    };
+    EXPECT_EQ(bits(after(true)) & net, net);
+    EXPECT_EQ(bits(after(false)), 0u) << "or this test shows nothing";
+}
 
 TEST(Privileges, OnlyWhatIsNamedStays) {
     NEEDS_ROOT();

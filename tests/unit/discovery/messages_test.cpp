@@ -78,8 +78,26 @@ TEST(ScoutMessages, WhatNobodyWritesIsNotRead) {
     auto bytes = encode(one);
     const std::vector<std::uint8_t> member(bytes.end() - 9, bytes.end());
     bytes.insert(bytes.end(), member.begin(), member.end());
-    bytes[9] = 2;  // the count
+    bytes[10] = 2;  // the count
     EXPECT_FALSE(decode(bytes));
+}
+
+// A worker of before reads no first byte, and is written none; nor is the scout's version said to it.
+TEST(ScoutMessages, TheFormatBeforeIsSpoken) {
+    const auto old = encode(WatchPools{{file_pool()}}, formats.lowest), now = encode(WatchPools{{file_pool()}});
+    EXPECT_EQ(format_of(old), formats.lowest);
+    EXPECT_EQ(format_of(now), formats.highest);
+    EXPECT_EQ(old[0], 'W');
+    EXPECT_EQ(std::get<WatchPools>(*decode(old)).pools, std::vector{file_pool()});
+    EXPECT_EQ(encode(ScoutAlive{"1.2.3"}, 1), std::vector<std::uint8_t>{'A'});
+    EXPECT_EQ(std::get<ScoutAlive>(*decode(encode(ScoutAlive{"1.2.3"}))).version, "1.2.3");
+}
+
+TEST(ScoutMessages, AFormatTooFarAwayIsNoMessageButIsTold) {
+    auto bytes = encode(ScoutAlive{});
+    bytes[0] = formats.highest + 1;
+    EXPECT_FALSE(decode(bytes));
+    EXPECT_EQ(format_of(bytes), formats.highest + 1);
 }
 
 TEST(ScoutMessages, ALongStoryIsCutRatherThanLost) {

@@ -1,0 +1,7 @@
+#include "supervisor/base/version.h"
+
+namespace koi {
+
+const char* version() { return KOI_VERSION; }
+
+}  // namespace koi
