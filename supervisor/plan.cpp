@@ -53,9 +53,8 @@ bool address_goes_first(const config::Config& config, const Facts& facts, const 
     const auto* place = std::get_if<ipvs::Place>(&key);
     if (!place || !facts.speaker) return false;
     const bool is_here = std::ranges::any_of(facts.speaker->vhids, [&](const auto& vhid) {
-        return std::ranges::any_of(vhid.vips, [&](const auto& vip) {
-            return vip.present && vip.held.prefix.address == place->address;
-        });
+        return std::ranges::any_of(
+            vhid.vips, [&](const auto& vip) { return vip.present && vip.held.prefix.address == place->address; });
     });
     const bool is_named = std::ranges::any_of(config.services, [&](const auto& s) { return s.at == key; });
     const bool stays = std::ranges::any_of(config.vips, [&](const auto& group) {

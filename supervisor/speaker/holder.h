@@ -74,8 +74,8 @@ public:
     };
     void want(Vhid, const std::set<vip::Held>&, const Term&);
     // Does ahead what want() would do, until want() or let_go(): writes the record and opens what announces, and puts
-    // them on their interfaces already, guarded so that they answer nobody. What is left to do then takes no lock that
-    // others hold. Where the packet filter cannot guard them they stay off their interfaces.
+    // them on their interfaces already, guarded so that they answer nobody. What is left to do then takes no lock
+    // that others hold. Where the packet filter cannot guard them they stay off their interfaces.
     void prepare(Vhid, const std::set<vip::Held>&);
     void let_go(Vhid);
     void renew(Vhid, const Term&);  // of what is wanted; an advert has left
@@ -142,7 +142,7 @@ private:
     Tell tell_;
     std::map<Vhid, std::set<vip::Held>> wants_;
     std::map<Vhid, Term> terms_;
-    std::set<Vhid> silent_;                     // prepared, and there
+    std::set<Vhid> silent_;                      // prepared, and there
     std::map<Vhid, std::set<vip::Held>> ahead_;  // prepared; in the record
     bool is_silent(const vip::Held&) const;
     std::map<Vhid, Instant> lifetime_renewed_;

@@ -133,7 +133,7 @@ private:
     std::map<std::string, std::unique_ptr<Wire>> wires_;
     std::map<Vhid, std::unique_ptr<Group>> groups_;
     std::map<Vhid, link::TableReady> tables_;
-    std::map<Vhid, Instant> prepared_since_;  // when preparing was last wanted, or called off
+    std::map<Vhid, Instant> prepared_since_;                       // when preparing was last wanted, or called off
     std::optional<std::pair<Vhid, carp::RoleChanged>> tell_role_;  // once the advert that belongs to it has left
     carp::Condition condition_;
     Demotion worker_demotion_ = *Demotion::of(0);
