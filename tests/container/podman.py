@@ -36,7 +36,7 @@ runroot = "{0}/run"
 def private_host():
     """/etc, /run and /var/lib as this machine has them, but what is written there is ours alone."""
     for old in Path("/var/tmp").glob("koi-podman-*"):  # of runs that were killed outright
-        if old.name.rpartition("-")[2].isdigit() and not Path("/proc", old.name.rpartition("-")[2]).exists():
+        if not Path("/proc", old.name.split("-")[2]).exists():
             shutil.rmtree(old, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix="koi-container-", dir="/tmp"))
     try:
@@ -67,8 +67,7 @@ def mount(*words):
 class Podman:
     def __init__(self, lab, package, archive):
         self.lab, self.package, self.archive = lab, package, archive
-        self.folder = Path(f"/var/tmp/koi-podman-{os.getpid()}")
-        self.folder.mkdir()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"koi-podman-{os.getpid()}-", dir="/var/tmp"))
         self.names = []
         for name, text in (("containers.conf", CONTAINERS_CONF), ("storage.conf", STORAGE_CONF)):
             (self.folder / name).write_text(text.format(self.folder))
@@ -89,7 +88,10 @@ class Podman:
                 self.lab.note([f"\n--- container {name}", done.stdout.rstrip(), done.stderr.rstrip()])
         if self._loaded:
             self.run("rm", "--all", "--force", "--time", "0", check=False)
-        subprocess.run(["umount", "-q", self.folder / "root/overlay"], check=False, capture_output=True)
+        # A container's monitor may still be about to unmount; what we see of it goes with this namespace.
+        for line in reversed(Path("/proc/mounts").read_text().splitlines()):
+            if line.split()[1].startswith(str(self.folder)):
+                subprocess.run(["umount", "--lazy", line.split()[1]], check=False, capture_output=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, *words, host=None, check=True, timeout=40):
