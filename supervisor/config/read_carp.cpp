@@ -38,7 +38,8 @@ void read_lease(const Field& field, carp::Lease& lease) {
 // { 1: /etc/koi/keys/auth.key }
 void read_auth_keys(const Field& field, CarpDraft& draft) {
     draft.auth_key_files.clear();
-    if (!field.is_map()) return field.complain("is a map from key id to file; for example { 1: /etc/koi/keys/auth.key }");
+    if (!field.is_map())
+        return field.complain("is a map from key id to file; for example { 1: /etc/koi/keys/auth.key }");
     for (const auto& entry : field.named()) {
         int id = 0;
         const auto* const end = entry.name.data() + entry.name.size();

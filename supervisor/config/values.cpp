@@ -79,7 +79,8 @@ std::optional<std::string> path(const Field& field, bool secret) {
     if (text->size() > 4095) return field.complain("is too long for a path: at most 4095 bytes"), std::nullopt;
     if (text->starts_with('/')) return text;
     if (secret)
-        return field.complain("must be the absolute path of a file, for example /etc/koi/keys/carp.key"), std::nullopt;
+        return field.complain("must be the absolute path of a file, for example /etc/koi/keys/carp.key"),
+               std::nullopt;
     return field.complain(shown(*text) + " is not an absolute path; write " + shown("/etc/koi/" + *text)),
            std::nullopt;
 }
