@@ -6,8 +6,8 @@ privileges and system calls, applied to a process that root is about to start.
     tests/netns/under_unit.py --allowed                                one line per system call that the unit lets pass
 
 The stories' koid is started so by itself (processes.py); KOI_AS_ROOT=1 starts it as root with everything, as koid was
-started before it had a user (stories/unit.py, which is about that user, fails then). What the unit says about file systems, devices and namespaces is left to
-tests/machines, where systemd itself does it.
+started before it had a user (stories/unit.py, which is about that user, fails then). What the unit says about file
+systems, devices and namespaces is left to tests/machines, where systemd itself does it.
 
 The filter is compiled once per unit by libseccomp and kept below the build folder; systemd-analyze knows the groups.
 """
