@@ -287,7 +287,8 @@ class Machine(Host):
     def _is_daemon(self, pid):
         """Not one that cleans up after another, nor a child that is about to become something else."""
         parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
-        return int(parent) == self.leader and b"--withdraw" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()  # none yet in the moment in which it becomes koid
+        return int(parent) == self.leader and bool(words) and b"--withdraw" not in words
 
     def pid(self, program):
         """The process id as the lab sees it (`/proc/PID`, os.kill); None if it does not run. Inside it has another one."""

@@ -1,4 +1,6 @@
-"""Processes that die or hang under the unit: noticed, started again, never given up, never two owners."""
+"""Processes that die or hang under the unit: noticed, started again, never two owners, and what the journal tells of it.
+
+That a node which dies again and again is never given up is told in unit.py."""
 
 import os
 import time
@@ -63,20 +65,3 @@ def story_each_process_hangs(lab):
     for machine in (lb1, lb2):
         causes_are_told(lab, machine)
         events_are_explained(lab, machine)
-
-
-@story(timeout=180)
-def story_a_node_that_dies_again_and_again(lab):
-    """koid of a lone node is killed twelve times as fast as it comes back: systemd never gives it up, and it leads again."""
-    lb1, lb2 = lab.pair()
-    lab.start(lb1)
-    deaths = 12
-    began = time.monotonic()
-    for _ in range(deaths):
-        went_on(lab, lb1, "koid", lb1.kill("koid"), 60)
-    lab.say(f"{deaths} deaths took {time.monotonic() - began:.1f} s")
-    lab.wait_until(lambda: lb1.unit("ActiveState") == "active", 60, "the unit is active")
-    lab.wait_until(lambda: lb1.role() == "master" and lab.master(VIP) == "lb1", 60, "lb1 leads")
-    lab.check(lb1.unit("NRestarts") == str(deaths), f"NRestarts is {lb1.unit('NRestarts')}")
-    lb2.systemctl("start", "koi")
-    lab.wait_until(lambda: lb2.role() == "backup", 20, "and lb2 believes it")
