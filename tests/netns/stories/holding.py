@@ -124,6 +124,8 @@ def story_clean_stop(lab):
     lab.check(left.koid.stop() == 0, "koid ends with 0")
     lab.say(f"the stop took {1000 * (time.monotonic() - took):.0f} ms")
     lab.check(set(left.addresses()) == before, f"what is left is what was there before: {sorted(before)}")
+    with left.inside():  # nobody ran `koid --withdraw`
+        lab.check(not [family for family in FAMILIES if has_table(family, "koi")], "and no table of nftables")
     lab.check(not left.koid.socket.exists() or left.koid.koi("status", check=False).returncode == 3, "koi says nothing runs")
 
 
