@@ -10,9 +10,8 @@
 //     POST /v1/reload                   answers when applied: {"outcome": "applied"|"refused"|"unchanged",
 //                                       "complaints": [{"text": "…"}]}
 //     POST /v1/step-down {"vhid": 51}   POST /v1/step-up {"vhid": 51}
-//     GET  /v1/versions                 {"speaker": …, "worker": …, "scout": …, "installed": …, "upgrade": {"number":
-//     N,
-//                                       "running": false, "failed": "", "from": …, "to": …}}
+//     GET  /v1/versions                 {"speaker": …, "worker": …, "scout": …, "installed": …,
+//                                       "upgrade": {"number": N, "running": false, "failed": "", "from": …, "to": …}}
 //     POST /v1/upgrade                  answers when it has begun; then ask for versions until the number has grown
 //     GET  /metrics                     GET /healthz
 //
