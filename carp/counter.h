@@ -49,7 +49,12 @@ public:
         friend bool operator==(const Whole&, const Whole&) = default;
     };
     Whole whole() const { return {kept_, last_}; }
-    explicit Counter(const Whole& w) : kept_(w.kept), last_(w.last) {}
+    static Counter go_on(const Whole& all) {
+        Counter same(all.kept);
+        same.kept_ = all.kept;  // no new session
+        same.last_ = all.last;
+        return same;
+    }
 
     static constexpr std::uint64_t lead = 10'000'000;  // µs
 

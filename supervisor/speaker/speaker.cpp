@@ -447,7 +447,7 @@ int live(const Setup& setup, Fd lock, const Estate* estate) {
     if (estate) {
         auto memory = Memory::go_on(setup.state_directory, estate->counter.kept, heard_lines(*estate));
         Speaker speaker(*loop, std::move(*kernel), std::move(notes), std::move(memory), std::move(lock),
-                        carp::Counter(estate->counter), setup);
+                        carp::Counter::go_on(estate->counter), setup);
         speaker.go_on(*estate);
         const int code = loop->run();
         speaker.finish();

@@ -4,7 +4,9 @@
  * 2,696 bytes of them; with AMX (Sapphire Rapids and later) there are 11,008, the kernel answers EFAULT, and the guest dies
  * with its first program ("put_fp_registers" on its console). Here a short area is laid over the beginning of what the
  * process has, and the whole is written. What lies beyond stays the process's: nothing in a guest may use it. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <dlfcn.h>
 #include <elf.h>
 #include <stdarg.h>

@@ -221,8 +221,9 @@ TEST(Messages, TheFormatBeforeIsSpoken) {
             auto expected = message;
             if (auto* report = std::get_if<Report>(&expected)) report->version = {}, report->upgrade = {};
             ASSERT_EQ(decode(bytes), expected) << "kind " << message.index() << ", seed " << seed;
-            if (std::holds_alternative<Report>(message))
+            if (std::holds_alternative<Report>(message)) {
                 ASSERT_LT(bytes.size(), encode(message).size()) << "what is new is not in it";
+            }
         }
     EXPECT_FALSE(is_spoken(Hello{}, 4));
     EXPECT_FALSE(is_spoken(Upgrade{}, 4));
