@@ -30,6 +30,8 @@ function(koi_stories prefix label)
         # Machines add SLOW;RELEASE to the line; in a guest they are slow in any case, since it must be an emulated one.
         if(label STREQUAL "machines" AND (line MATCHES ",1,[a-z]+$" OR kernel STREQUAL "guest"))
             list(APPEND labels slow)
+        elseif(line MATCHES "later_release_2")  # compiles the programs once more
+            list(APPEND labels slow)
         endif()
         if(kernel STREQUAL "guest")
             set(guest_stories TRUE)
@@ -45,6 +47,11 @@ function(koi_stories prefix label)
                 set_tests_properties(${prefix}.${name} PROPERTIES RUN_SERIAL TRUE)
             endif()
         endif()
+        foreach(releases 1 2)  # tests/netns/CMakeLists.txt has the fixtures
+            if(line MATCHES "later_release_${releases}")
+                set_property(TEST ${prefix}.${name} APPEND PROPERTY FIXTURES_REQUIRED later_release_${releases})
+            endif()
+        endforeach()
         set_tests_properties(${prefix}.${name} PROPERTIES LABELS "${labels}" SKIP_RETURN_CODE 77 ENVIRONMENT "${told}")
     endforeach()
 

@@ -125,6 +125,7 @@ int scout_main(int channel_fd) {
         log::note(log::Level::error, "start", loop.error().story);
         return 1;
     }
+    log::settled();
     const Scout scout(*loop, channel_fd, *format);
     return loop->run();
 }

@@ -124,6 +124,7 @@ int run_worker(const WorkerSetup& setup) {
     } else if (link::is_spoken(link::Hello{}, *format)) {
         (void)say(speaker, link::Hello{link::formats, koi::version()}, *format);
     }
+    log::settled();
     Worker worker(*loop, setup, std::move(*configuration), std::move(speaker), *format);
     if (auto started = worker.start(); !started) {
         log::note(log::Level::error, "start", started.error().story);

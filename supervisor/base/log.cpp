@@ -15,6 +15,7 @@ namespace koi::log {
 namespace {
 
 std::string process_name = "koid";
+bool stays = false;
 bool switched_on(const char* variable) {
     const char* value = std::getenv(variable);
     return value && *value && std::string_view(value) != "0";
@@ -95,11 +96,12 @@ void to_stderr(Level level, std::string_view event, std::string_view sentence, c
 
 void note(Level level, std::string_view event, std::string_view sentence, const Fields& fields) {
     if (level > lowest_shown) return;
-    if (stderr_is_journal() && to_journal(level, event, sentence, fields)) return;
+    if (stays && stderr_is_journal() && to_journal(level, event, sentence, fields)) return;
     to_stderr(level, event, sentence, fields);
 }
 
 void speak_as(std::string_view process) { process_name = process; }
+void settled() { stays = true; }
 void show(Level lowest) { lowest_shown = lowest; }
 
 bool RateLimit::allows(Instant now) {

@@ -37,6 +37,7 @@ bool sleep_unless_asked_to_end(Duration pause) {
 void tell(const NextLife& next) {
     const auto count = std::to_string(next.lives.short_ones);
     const auto ms = std::to_string(next.pause / 1ms);
+    log::settled();  // for the pause at least
     log::note(log::Level::error, "short_lives",
               "koid has died " + count + " times within seconds of its start; it begins again in " + ms + " ms",
               {{"deaths", count}, {"pause_ms", ms}});

@@ -441,6 +441,7 @@ int live(const Setup& setup, Fd lock, const Estate* estate) {
     if (const auto names = lacking(of_the_worker); !names.empty())
         log::note(log::Level::warning, "start",
                   "the scout, which talks with strangers, cannot run as a user of its own: koid lacks " + names);
+    log::settled();
     std::string problem;
     auto notes = Notes::open(setup.runtime_directory, problem);
     if (!problem.empty()) log::note(log::Level::warning, "start", problem);

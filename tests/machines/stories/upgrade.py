@@ -83,20 +83,20 @@ class Idle:
         pass
 
 
-@story(needs={"later_release"}, timeout=240)
+@story(needs={"later_release_1"}, timeout=240)
 def story_apt_upgrade_under_traffic(lab):
     """apt upgrades to a release with other messages, and back, on the standby first or on the master first: no role
     changes and no question is lost."""
     upgrades(lab, {}, Idle())
 
 
-@story(needs={"later_release"}, timeout=300)
+@story(needs={"later_release_1"}, timeout=300)
 def story_apt_upgrade_at_ten_adverts_a_second(lab):
     """The same at `interval: 100ms` while both processors are busy."""
     upgrades(lab, {"interval": "100ms"}, Busy())
 
 
-@story(needs={"later_release"}, timeout=120)
+@story(needs={"later_release_1", "later_release_2"}, timeout=120)
 def story_apt_downgrade_and_a_skipped_release(lab):
     """A release too far away says what to do and changes nothing; a restart hands over to it, and back again."""
     lb1, lb2 = lab.pair()

@@ -216,7 +216,7 @@ def later(lab, releases):
     return folder
 
 
-@story(needs={"koid", "later_release"}, timeout=120)
+@story(needs={"koid", "later_release_1"}, timeout=120)
 def story_two_releases_with_other_messages(lab):
     """An upgrade to the next release, whose messages differ, and back again, loses nothing; nor does an old speaker with a
     new worker or scout, and the other way round, for as long as they are left so."""
@@ -247,7 +247,7 @@ def story_two_releases_with_other_messages(lab):
     lab.check(watch.failures == 0, "no question is without answer")
 
 
-@story(needs={"koid", "later_release"}, timeout=120)
+@story(needs={"koid", "later_release_2"}, timeout=120)
 def story_two_releases_too_far_apart(lab):
     """Programs of the release after the next one are refused with what to do, by the one that would start them, and adverts
     go on."""
