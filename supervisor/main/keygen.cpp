@@ -94,6 +94,8 @@ Outcome Keys::ready_directory() {
     if (made || directory_ == keys_directory) {
         if (::chown(path, 0, owner_.gid) != 0 || ::chmod(path, 0750) != 0)
             return from_errno("setting owner and mode of " + directory_);
+    } else if (about.st_uid != 0) {
+        return Error{directory_ + " does not belong to root; whoever owns it could change the keys", EPERM};
     } else if ((about.st_mode & 022) != 0) {
         return Error{"others than its owner can write in " + directory_ + "; keys do not belong there", EPERM};
     }
@@ -167,6 +169,8 @@ Result<bool> Keys::give(const std::string& path) {
     if (::fstat(fd.get(), &about) != 0) return from_errno("looking at " + path);
     if (!S_ISREG(about.st_mode) || about.st_nlink != 1)
         return Error{path + " is no plain file with one name", EINVAL};
+    if (about.st_size > 4096 || (about.st_mode & 07111) != 0)  // what read_secret() takes at most
+        return Error{path + " cannot be a key: it is larger than 4096 bytes, or a program", EINVAL};
     if (about.st_uid == owner_.uid && (about.st_mode & 0777 & ~0600) == 0) return false;
     if (::fchown(fd.get(), owner_.uid, owner_.gid) != 0 || ::fchmod(fd.get(), 0400) != 0)
         return from_errno("giving " + path + " to " + owner_.name);
@@ -178,7 +182,12 @@ std::vector<std::string> Keys::found(bool& readable) {
     std::vector<std::string> paths;
     std::error_code none;
     for (const auto& entry : std::filesystem::directory_iterator(directory_, none))
-        if (entry.path().extension() == ".key") paths.push_back(entry.path().string());
+        // In a folder that others use as well, only what keygen itself would write there.
+        if (directory_ == keys_directory ? entry.path().extension() == ".key"
+                                         : std::ranges::any_of(kinds, [&](const Kind& kind) {
+                                               return entry.path().filename() == kind.name;
+                                           }))
+            paths.push_back(entry.path().string());
     if (::access(wish_.configuration.c_str(), F_OK) == 0) {
         const auto told = ask_worker_program({"keys", "--configuration", wish_.configuration});
         readable = told && told->code == fine;
