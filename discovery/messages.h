@@ -51,6 +51,6 @@ struct ScoutAlive {
 using Message = std::variant<WatchPools, PoolSnapshot, SourceFailed, ScoutAlive>;
 std::vector<std::uint8_t> encode(const Message&, std::uint8_t format = formats.highest);
 std::optional<std::uint8_t> format_of(std::span<const std::uint8_t>);  // whether we speak it or not
-std::optional<Message> decode(std::span<const std::uint8_t>);  // nullopt: not a message of ours
+std::optional<Message> decode(std::span<const std::uint8_t>);          // nullopt: not a message of ours
 
 }  // namespace koi::discovery

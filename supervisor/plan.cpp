@@ -51,7 +51,8 @@ std::map<ipvs::BackendKey, ipvs::Backend> backends(const config::Service& servic
 // Rule 8.
 bool address_goes_first(const config::Config& config, const Facts& facts, const ipvs::ServiceKey& key) {
     const auto* place = std::get_if<ipvs::Place>(&key);
-    if (!place || !facts.speaker) return false;
+    if (!place) return false;
+    if (!facts.speaker) return !facts.roles_known;  // nobody has said yet what is here
     const bool is_here = std::ranges::any_of(facts.speaker->vhids, [&](const auto& vhid) {
         return std::ranges::any_of(
             vhid.vips, [&](const auto& vip) { return vip.present && vip.held.prefix.address == place->address; });

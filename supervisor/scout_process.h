@@ -27,7 +27,7 @@ public:
     ScoutProcess(Loop&, std::string program, Told, Duration silence = 5s);
     ~ScoutProcess();
 
-    void watch(std::vector<discovery::PoolSettings>);  // starts it if need be
+    void watch(std::vector<discovery::PoolSettings>);        // starts it if need be
     const std::string& version() const { return version_; }  // of the scout that runs; empty: it has not told
 
 private:

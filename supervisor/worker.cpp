@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -52,6 +53,11 @@ std::optional<config::Config> first_configuration(const WorkerSetup& setup) {
     if (setup.again) {
         auto applied = config::load(applied_path(setup));
         if (applied.config) return std::move(applied.config);
+        // Beside a worker that works, what the operator has not applied is no way out.
+        if (setup.beside && ::access(applied_path(setup).c_str(), F_OK) == 0) {
+            say(applied.complaints, log::Level::error);
+            return std::nullopt;
+        }
     }
     auto reading = config::load(setup.configuration);
     say(reading.complaints, log::Level::error);

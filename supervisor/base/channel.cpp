@@ -176,6 +176,7 @@ Outcome ChannelOnLoop::send(std::span<const std::uint8_t> message) {
     return outcome;
 }
 
+std::vector<Message> ChannelOnLoop::receive() { return inside_->channel.receive(); }
 bool ChannelOnLoop::is_idle() const { return inside_->channel.is_idle(); }
 int ChannelOnLoop::fd() const { return inside_->channel.fd(); }
 bool ChannelOnLoop::closed() const { return !inside_ || inside_->channel.closed(); }

@@ -87,6 +87,7 @@ public:
     ChannelOnLoop& operator=(ChannelOnLoop&&) noexcept;
 
     Outcome send(std::span<const std::uint8_t> message);
+    std::vector<Message> receive();  // what has arrived and was not told yet: the last words before it goes
     bool closed() const;
     bool is_idle() const;
     int fd() const;

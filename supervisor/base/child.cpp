@@ -78,6 +78,7 @@ struct News {
 
 [[noreturn]] void give_up(int report, Step step) {
     const News news{step, errno};
+    ::signal(SIGPIPE, SIG_IGN);  // the reader may not have waited
     [[maybe_unused]] const auto written = ::write(report, &news, sizeof news);
     ::_exit(127);
 }

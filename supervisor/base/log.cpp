@@ -101,7 +101,7 @@ void note(Level level, std::string_view event, std::string_view sentence, const 
 }
 
 void speak_as(std::string_view process) { process_name = process; }
-void settled() { stays = true; }
+void settled(bool now) { stays = now; }
 void show(Level lowest) { lowest_shown = lowest; }
 
 bool RateLimit::allows(Instant now) {

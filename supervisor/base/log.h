@@ -31,9 +31,9 @@ void note(Level, std::string_view event, std::string_view sentence, const Fields
 // Which process speaks ("speaker", "worker", "scout"): the KOI_PROCESS field. Call once at start.
 void speak_as(std::string_view process);
 // From here on this process stays for a while. Until then lines take the stream, even where the journal takes fields:
-// journald looks up whose a message is while its sender lives, and `journalctl -u koi` would not show the last words of
-// one that could not start.
-void settled();
+// journald looks up whose a message is while its sender lives, and `journalctl -u koi` would not show the last words
+// of one that could not start.
+void settled(bool stays = true);
 void show(Level lowest);  // default: info; KOI_DEBUG=1 or DEBUG=1 in the environment shows debug as well
 
 // Lets a burst through and then one line per interval, so that a flood of bad packets is a line and not a flood.

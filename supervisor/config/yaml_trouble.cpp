@@ -86,8 +86,8 @@ std::optional<YamlTrouble> tab_trouble(std::string_view text, std::size_t at) {
     return YamlTrouble{begin + tab, "a tab in the indentation; YAML wants spaces"};
 }
 
-// How yaml-cpp's words begin → ours. What is not here is said in its words. Later versions (0.8) put the name of a thing
-// behind: "the referenced anchor is not defined: NAME".
+// How yaml-cpp's words begin → ours. What is not here is said in its words. Later versions (0.8) put the name of a
+// thing behind: "the referenced anchor is not defined: NAME".
 constexpr std::array<std::pair<std::string_view, std::string_view>, 6> phrases{{
     {"illegal map value",
      "a \":\" where none can be: a missing line break, wrong indentation, or text that needs quotes"},

@@ -183,10 +183,9 @@ std::vector<std::string> Keys::found(bool& readable) {
     std::error_code none;
     for (const auto& entry : std::filesystem::directory_iterator(directory_, none))
         // In a folder that others use as well, only what keygen itself would write there.
-        if (directory_ == keys_directory ? entry.path().extension() == ".key"
-                                         : std::ranges::any_of(kinds, [&](const Kind& kind) {
-                                               return entry.path().filename() == kind.name;
-                                           }))
+        if (directory_ == keys_directory
+                ? entry.path().extension() == ".key"
+                : std::ranges::any_of(kinds, [&](const Kind& kind) { return entry.path().filename() == kind.name; }))
             paths.push_back(entry.path().string());
     if (::access(wish_.configuration.c_str(), F_OK) == 0) {
         const auto told = ask_worker_program({"keys", "--configuration", wish_.configuration});

@@ -178,6 +178,9 @@ Result<Estate> inherit(int number) {
     if (!estate) return Error{deed + ": it is of another release, or makes no sense"};
     if (!std::ranges::all_of(descriptors(*estate), is_open))
         return Error{deed + ": a descriptor that it names is not open"};
+    if (estate->told.empty() ||
+        !std::ranges::all_of(estate->told, [](const auto& word) { return link::decode(word).has_value(); }))
+        return Error{deed + ": what the worker has told is of another release"};
     for (const int descriptor : descriptors(*estate)) (void)::fcntl(descriptor, F_SETFD, FD_CLOEXEC);  // again
     return std::move(*estate);
 }

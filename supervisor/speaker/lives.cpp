@@ -90,7 +90,9 @@ bool begin_life(const std::string& runtime_directory) {
     (void)write_whole(path, to_text(next.lives), 0600, false);
     if (next.pause == Duration{}) return true;
     tell(next);
-    return sleep_unless_asked_to_end(next.pause);
+    const bool goes_on = sleep_unless_asked_to_end(next.pause);
+    log::settled(false);
+    return goes_on;
 }
 
 void end_life(const std::string& runtime_directory) { ::unlink(path_of(runtime_directory).c_str()); }

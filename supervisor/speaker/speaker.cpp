@@ -3,11 +3,13 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <thread>
 
 #include "supervisor/base/check.h"
 #include "supervisor/base/privileges.h"
@@ -193,6 +195,8 @@ void Speaker::settle_watchdog() {
 }
 
 void Speaker::brief_worker() {
+    // A reload that the worker before has begun is over. Said twice it changes nothing.
+    if (ready_told_ && !stopping_) sd_notify(0, "READY=1");
     for (const auto& problem : std::exchange(problems_, {}))
         worker_.send(link::Happened{static_cast<int>(log::Level::warning), "memory", problem, {}});
     tell_waiting_role();
@@ -418,6 +422,8 @@ std::optional<Estate> inherited(const Setup& setup) {
     if (estate) return std::move(*estate);
     log::note(log::Level::error, "upgrade", estate.error().story + "; starting as after a crash");
     ::syscall(SYS_close_range, 3u, ~0u, 0u);
+    // Its worker hears the end of the channel. Two of them would change one table.
+    for (int n = 0; n < 100 && ::waitpid(-1, nullptr, WNOHANG) == 0; ++n) std::this_thread::sleep_for(5ms);
     return std::nullopt;
 }
 

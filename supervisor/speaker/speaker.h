@@ -54,7 +54,7 @@ public:
     // problems: what the worker shall tell of the time before it.
     void start(std::vector<std::string> problems);
     void go_on(const Estate&);  // instead of start(), in the middle of everything
-    void finish();  // after the loop has ended
+    void finish();              // after the loop has ended
 
 private:
     static constexpr Duration memory_of_failure{

@@ -61,6 +61,7 @@ void Speaker::begin_upgrade() {
 }
 
 void Speaker::upgrade_worker() {
+    if (stopping_) return upgrade_failed("koid was told to stop");
     worker_.replace([this](const std::string& failure) {
         if (!failure.empty()) return upgrade_failed(failure);
         upgrade_.to = worker_.version();
@@ -77,7 +78,8 @@ void Speaker::upgrade_worker() {
 void Speaker::upgrade_self() {
     if (!upgrade_.running || !std::exchange(upgrade_waits_for_worker_, false)) return;
     upgrade_until_ = loop_.now() + quiet_patience;
-    replace_when_quiet();
+    // Not from here: words that were read together with this one would be lost.
+    upgrade_timer_ = loop_.at(loop_.now(), Priority::idle, "quiet", [this] { replace_when_quiet(); });
 }
 
 // How long this speaker may be silent at most without saying anything late, and how much of the beat that is.
@@ -99,14 +101,16 @@ void Speaker::replace_when_quiet() {
     const Instant now = loop_.now();
     const bool hands_over =
         std::ranges::any_of(groups_, [](const auto& g) { return g.second->instance().state().handing_to != 0; });
-    const bool idle = !hands_over && silent_.empty() && memory_.is_idle() && worker_.keep().has_value();
+    const bool idle =
+        !hands_over && !tell_role_ && silent_.empty() && memory_.is_idle() && worker_.keep().has_value();
     const auto [left, fresh] = slack();
     if (stopping_) return upgrade_failed("koid was told to stop");
     if (idle && (fresh || now + quiet_patience / 2 > upgrade_until_)) return replace_self();
     if (now > upgrade_until_) return upgrade_failed("there was no quiet moment for it; try again");
     // Right after the next advert; many vhids may never all be fresh, and then any moment is as good as another.
     const Duration wait = idle && left < quiet_patience ? std::max<Duration>(left, 0ms) + 200us : 5ms;
-    upgrade_timer_ = loop_.at(now + wait, Priority::facts, "quiet", [this] { replace_when_quiet(); });
+    // The last of all: a signal that the loop has read already would be lost with this program.
+    upgrade_timer_ = loop_.at(now + wait, Priority::idle, "quiet", [this] { replace_when_quiet(); });
 }
 
 Estate Speaker::estate() const {
@@ -117,10 +121,11 @@ Estate Speaker::estate() const {
     for (const auto& [interface, w] : wires_)
         for (const auto* socket : w->sockets())
             e.sockets.push_back({interface, socket->family(), socket->index(), socket->fd()});
-    e.told.push_back(link::encode(settings_));
-    e.told.push_back(link::encode(link::Condition{condition_}));
-    e.told.push_back(link::encode(link::Demote{worker_demotion_}));
-    for (const auto& [vhid, table] : tables_) e.told.push_back(link::encode(table));
+    const auto format = e.worker.format;  // in which the worker has told it, and which the next koid speaks, too
+    e.told.push_back(link::encode(settings_, format));
+    e.told.push_back(link::encode(link::Condition{condition_}, format));
+    e.told.push_back(link::encode(link::Demote{worker_demotion_}, format));
+    for (const auto& [vhid, table] : tables_) e.told.push_back(link::encode(table, format));
     e.counter = counter_.whole();
     for (const auto& [vhid, lines] : memory_.heard()) e.heard.push_back({vhid, lines});
     for (const auto& [vhid, g] : groups_) {
@@ -216,6 +221,14 @@ void Speaker::go_on(const Estate& e) {
     holder_.restore(e.holder);
     worker_.adopt(e.worker);
     look(false);
+    Instant again = Instant::min();
+    for (const auto& [vhid, g] : groups_) again = std::max(again, g->mute_until());
+    if (again > loop_.now()) Loop::move(look_timer_, again);
+    // An answer to a wish of the program before is none to us: wish again.
+    for (auto& [vhid, g] : groups_) {
+        const auto& state = g->instance().state();
+        if (state.role == carp::Role::backup && !state.asking.empty()) prepare(*g, true);
+    }
     settle_watchdog();
     upgrade_ = e.upgrade;
     ++upgrade_.number;

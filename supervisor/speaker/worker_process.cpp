@@ -11,8 +11,8 @@ namespace koi::speaker {
 
 namespace {
 
-constexpr int channel_number = 3;      // the worker finds us there
-constexpr Duration slept = 500ms;      // a timer so late: we, or the machine, stood still meanwhile
+constexpr int channel_number = 3;  // the worker finds us there
+constexpr Duration slept = 500ms;  // a timer so late: we, or the machine, stood still meanwhile
 
 std::string story_of(int code, int status, const std::string& who = "the worker") {
     if (code == CLD_EXITED && status == link::no_common_format)
@@ -150,11 +150,14 @@ void WorkerProcess::successor_heard(std::span<const std::uint8_t> bytes) {
     const auto message = link::decode(bytes);
     const auto* hello = message ? std::get_if<link::Hello>(&*message) : nullptr;
     if (!hello || !hello->waits) return;
+    if (leaving_) return successor_failed("koid was told to stop");
     constexpr Duration last_deed = 2s;  // what the old one may be in the middle of
     successor_->format = *link::format_of(bytes);
     successor_->version = hello->version;
     successor_->ready = true;
-    channel_.reset();  // and the old one ends
+    if (channel_)  // what the old one has said counts
+        for (const auto& last : channel_->receive()) heard(last);
+    channel_.reset();  // and it ends
     if (pid_ == 0) return succeed();
     successor_->patience = loop_.at(loop_.now() + last_deed, Priority::facts, "worker patience", [this] {
         if (pid_ != 0) ::kill(pid_, SIGKILL);

@@ -89,9 +89,9 @@ struct Status {
     link::Report speaker;
     std::vector<ServiceStatus> services;  // ours first, in configuration order, then foreign ones
     std::vector<PoolStatus> pools;
-    std::vector<Trouble> troubles;  // worst first, then oldest
+    std::vector<Trouble> troubles;                 // worst first, then oldest
     std::string scout_version, installed_version;  // empty: not known; the speaker's is in its report
-    std::uint64_t repairs = 0;      // changes made by somebody else that were put right
+    std::uint64_t repairs = 0;                     // changes made by somebody else that were put right
 };
 
 // A peer tells in its trailer that it runs another configuration than this node does.

@@ -1,5 +1,6 @@
-// wide_registers.c between this program and the C library, as it is between User Mode Linux and the C library. A wide register
-// file is one that is longer than what the caller keeps: here the caller keeps 576 bytes, so any processor with AVX has one.
+// wide_registers.c between this program and the C library, as it is between User Mode Linux and the C library. A wide
+// register file is one that is longer than what the caller keeps: here the caller keeps 576 bytes, so any processor
+// with AVX has one.
 #include <elf.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -18,7 +19,8 @@
 
 namespace {
 
-constexpr std::size_t xmm0 = 160, which_parts = 512, kept = 576;  // of the XSAVE area; the upper halves begin after `kept`
+constexpr std::size_t xmm0 = 160, which_parts = 512,
+                      kept = 576;  // of the XSAVE area; the upper halves begin after `kept`
 
 long minus_one = -1;
 

@@ -51,7 +51,9 @@ TEST_F(Load, RefusesAKeyFileThatOthersCanRead) {
 
 TEST_F(Load, RefusesAKeyFileThatIsMissingEmptyOrTooLong) {
     fs::remove(dir + "/carp.key");
-    EXPECT_NE(all_told(loaded()).find("there is no " + dir + "/carp.key; copy it from another node, or make it with: koi keygen --directory " + dir),
+    EXPECT_NE(all_told(loaded()).find(
+                  "there is no " + dir +
+                  "/carp.key; copy it from another node, or make it with: koi keygen --directory " + dir),
               std::string::npos);
     for (const std::string content : {"", "\n", "12345678901234567890", "123456789012345678901234567890\n"}) {
         file("carp.key", content, 0600);

@@ -376,7 +376,7 @@ class Keygen(KoiTest):
         shutil.copy(self.folder + "/keys/carp.key", elsewhere)
         config = self.folder + "/koi.yaml"
         with open(config, "w") as file:  # named, though the rest cannot be used
-            file.write(f"carp: {{ key_file: {elsewhere} }}\nvips: [ {{ vhid: 1, key_file: {self.folder}/keys/second.key }}, {{ vhid: 2, key_file: {self.folder}/none.key }} ]\n")
+            file.write(f"carp: {{ key_file: {elsewhere} }}\nvips: [ {{ vhid: 1 }}, {{ vhid: 3, key_file: {self.folder}/keys/second.key }}, {{ vhid: 2, key_file: {self.folder}/none.key }} ]\n")
         done = self.keygen("--adopt", "-c", config, code=FAILED)
         nobody = pwd.getpwnam("nobody")
         for path in (self.folder + "/keys/carp.key", self.folder + "/keys/second.key", elsewhere):

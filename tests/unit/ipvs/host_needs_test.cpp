@@ -71,8 +71,10 @@ TEST(HostNeeds, NatNeedsForwarding) {
     host.sysctls["net.ipv4.ip_forward"] = "0";
     const auto advice = needs(serving(Forward::nat), "eth0", host.host());
     ASSERT_EQ(advice.size(), 1u);
-    EXPECT_EQ(advice[0], (Advice{Advice::Weight::broken, "ip_forward",
-                                 "nat needs IPv4 forwarding, and it is off; run: koi-host-setup, which sets net.ipv4.ip_forward=1"}));
+    EXPECT_EQ(
+        advice[0],
+        (Advice{Advice::Weight::broken, "ip_forward",
+                "nat needs IPv4 forwarding, and it is off; run: koi-host-setup, which sets net.ipv4.ip_forward=1"}));
     EXPECT_THAT(advised(serving(Forward::dr), host), IsEmpty());
     EXPECT_THAT(advised(serving(Forward::tun), host), IsEmpty());
     EXPECT_THAT(advised(serving(Forward::nat, "fd00::7"), host), IsEmpty());
