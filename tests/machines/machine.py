@@ -275,7 +275,11 @@ class Machine(Host):
     def pids(self, program):
         """Of koid, koid-worker or koid-scout, as the lab sees them."""
         found = []
-        for procs in (self.cgroup / "payload/system.slice").glob("koi*.service/**/cgroup.procs"):
+        try:
+            units = list((self.cgroup / "payload/system.slice").glob("koi*.service/**/cgroup.procs"))
+        except FileNotFoundError:  # the unit ended while we looked
+            return found
+        for procs in units:
             with contextlib.suppress(OSError):
                 for pid in procs.read_text().split():
                     with contextlib.suppress(OSError):
