@@ -143,9 +143,9 @@ std::vector<int> descriptors(const Estate& estate) {
     return all;
 }
 
-Result<Fd> leave_behind(const Estate& estate) {
+Result<Fd> leave_behind(const Estate& estate, std::uint8_t format) {
     const std::string deed = "leaving what we know to the next program";
-    const auto bytes = encode(estate);
+    const auto bytes = encode(estate, format);
     Fd fd(::memfd_create("koi estate", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (!fd) return from_errno(deed);
     for (std::size_t done = 0; done < bytes.size();) {

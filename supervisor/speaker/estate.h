@@ -76,7 +76,7 @@ std::optional<Estate> decode_estate(std::span<const std::uint8_t>);
 // Every descriptor that the next program needs.
 std::vector<int> descriptors(const Estate&);
 
-Result<Fd> leave_behind(const Estate&);
+Result<Fd> leave_behind(const Estate&, std::uint8_t format = estate_formats.highest);
 Result<Estate> inherit(int fd);  // and closes it; an estate whose descriptors are not open is none
 
 }  // namespace koi::speaker

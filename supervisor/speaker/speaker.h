@@ -63,6 +63,7 @@ private:
     void watch_everything();
     // the upgrade (upgrade.cpp)
     void begin_upgrade();
+    void ask_program(std::uint8_t format);
     void upgrade_worker();
     void upgrade_self();
     void replace_when_quiet();
@@ -157,6 +158,7 @@ private:
     link::UpgradeReport upgrade_;
     bool upgrade_waits_for_worker_ = false;
     Instant upgrade_until_{};
+    std::uint8_t estate_format_ = 0;  // that the new program reads, or is asked about
     int question_ = 0;  // the pid of a new koid that is asked
     Watch upgrade_timer_, question_end_;
 

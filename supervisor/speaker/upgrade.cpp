@@ -38,8 +38,14 @@ void Speaker::begin_upgrade() {
     if (stopping_ || upgrade_.running) return;
     upgrade_ = {upgrade_.number, true, "", koi::version(), ""};
     report_soon();
+    ask_program(estate_formats.highest);
+}
+
+// The release before this one reads the format before this one: going back is an upgrade, too.
+void Speaker::ask_program(std::uint8_t format) {
+    estate_format_ = format;
     Spawn question;
-    question.command = {setup_.program, "--can-take-over", std::to_string(estate_formats.highest)};
+    question.command = {setup_.program, "--can-take-over", std::to_string(format)};
     question.when_parent_dies = SIGKILL;
     question.wait_for_exec = 0ms;
     const auto pid = spawn(question);
@@ -49,6 +55,8 @@ void Speaker::begin_upgrade() {
         question_ = 0;
         upgrade_timer_.reset();
         if (code == CLD_EXITED && status == 0) return upgrade_worker();
+        if (code == CLD_EXITED && status != 127 && estate_format_ > estate_formats.lowest)
+            return ask_program(static_cast<std::uint8_t>(estate_format_ - 1));
         upgrade_failed(code == CLD_EXITED && status == 127 ? setup_.program + " cannot be started"
                        : code == CLD_EXITED
                            ? "the koid that is installed cannot take over what this one knows; hand over to the "
@@ -153,7 +161,7 @@ Estate Speaker::estate() const {
 void Speaker::replace_self() {
     upgrade_timer_.reset();
     const auto all = estate();
-    const auto left = leave_behind(all);
+    const auto left = leave_behind(all, estate_format_);
     if (!left) return upgrade_failed(left.error().story);
     std::vector<std::string> words = setup_.arguments;
     words.insert(words.end(), {"--take-over", std::to_string(left->get())});
