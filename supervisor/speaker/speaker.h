@@ -159,7 +159,7 @@ private:
     bool upgrade_waits_for_worker_ = false;
     Instant upgrade_until_{};
     std::uint8_t estate_format_ = 0;  // that the new program reads, or is asked about
-    int question_ = 0;  // the pid of a new koid that is asked
+    int question_ = 0;                // the pid of a new koid that is asked
     Watch upgrade_timer_, question_end_;
 
     Watch kernel_watch_, beat_timer_, report_timer_, stop_timer_, look_timer_, settle_timer_, silent_timer_,
