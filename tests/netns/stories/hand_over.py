@@ -82,12 +82,12 @@ def story_a_clean_stop_and_a_return_lose_nothing(lab):
 @story(needs={"koid", "nftables"}, timeout=90)
 def story_a_master_that_slips_is_relieved(lab):
     """A master held up for more than half of what its peers wait for says so, and the other one leads for a minute."""
-    pair = Pair(lab)
+    pair = Pair(lab, advbase=2)
     ear = Ear(lab.host("listener"))
     pair.watch()
     ear.wait_for_advert(pair.left.address())
     pair.left.freeze()
-    lab.run_for(2.68)  # an advert is late by 1.68 s, more than half of 3 s; and the lease lasts for 2.85 s
+    lab.run_for(5.4)  # an advert is late by 3.4 s, more than half of 6 s; and the lease lasts for 5.85 s
     pair.left.thaw()
     lab.wait_until(leads(pair.right), 5, "right leads")
     pair.judge("relief")

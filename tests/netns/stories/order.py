@@ -25,9 +25,11 @@ class Believers:
             client = lab.hosts.get(f"sure-{director.name}") or lab.host(f"sure-{director.name}", number=number)
             for address in addresses:
                 client.run(["ip", "neigh", "replace", address, "lladdr", director.mac(), "dev", "eth0", "nud", "permanent"])
-                watch = self.watches[director.name, address] = client.watch(address, PORT, every_ms=4, timeout_ms=400)
-                # In one kernel it would wait for a processor until the directors are done.
-                os.sched_setscheduler(watch.pid, os.SCHED_RR, os.sched_param(1))
+                self.watches[director.name, address] = client.watch(address, PORT, every_ms=8, timeout_ms=400)
+        # In one kernel they would wait for a processor until the directors are done. Not before all of them ask: those that
+        # do would leave no processor to the start of the others.
+        for watch in self.watches.values():
+            os.sched_setscheduler(watch.pid, os.SCHED_RR, os.sched_param(1))
         lab.run_for(0.3)
 
     def judge(self, during, answered=True):
