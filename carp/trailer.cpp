@@ -12,7 +12,7 @@ namespace koi::carp {
 namespace {
 
 constexpr std::array<std::uint8_t, 4> magic = {'K', 'O', 'I', 'A'};
-constexpr std::size_t at_version = 4, tag_size = 32, after_tag = 4;
+constexpr std::size_t at_trailer_version = 4, tag_size = 32, after_tag = 4;
 constexpr std::uint8_t hmac_sha256 = 1;
 constexpr std::uint8_t leaving = 1, clock = 2, asks = 4, ready = 8, go = 16;
 
@@ -57,15 +57,15 @@ std::vector<std::uint8_t> with_trailer(std::span<const std::uint8_t> advert, con
 }
 
 std::variant<std::monostate, Trailer, Refusal> read_trailer(std::span<const std::uint8_t> payload) {
-    if (payload.size() < advert_size + at_version + 1) return std::monostate{};
+    if (payload.size() < advert_size + at_trailer_version + 1) return std::monostate{};
     const auto bytes = payload.subspan(advert_size);
     if (!std::ranges::equal(bytes.first(magic.size()), magic)) return std::monostate{};
     Trailer t;
-    t.version = bytes[at_version];
+    t.version = bytes[at_trailer_version];
     if (t.version > 2) return std::monostate{};  // of a Koi to come
     if (t.version == 0 || bytes.size() != size_of(t.version)) return Refusal::bad_trailer;
     if (internet_sum(bytes) != 0xFFFF) return Refusal::bad_trailer;
-    Reader in(bytes.subspan(at_version + 1));
+    Reader in(bytes.subspan(at_trailer_version + 1));
     if (in.u8() != hmac_sha256) return Refusal::bad_trailer;
     t.key = in.u8();
     const auto flags = in.u8();
@@ -86,7 +86,7 @@ std::variant<std::monostate, Trailer, Refusal> read_trailer(std::span<const std:
 }
 
 bool tag_fits(std::span<const std::uint8_t> payload, const Hmac& key, const Envelope& way) {
-    const std::size_t covered = advert_size + at_tag(payload[advert_size + at_version]);
+    const std::size_t covered = advert_size + at_tag(payload[advert_size + at_trailer_version]);
     return equal(tag_of(key, way, payload.first(covered)), payload.subspan(covered, tag_size));
 }
 

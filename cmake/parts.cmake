@@ -30,12 +30,10 @@ set(KOI_LIB_curl PkgConfig::curl)
 
 add_library(koi_flags INTERFACE)
 target_include_directories(koi_flags INTERFACE ${PROJECT_SOURCE_DIR})
-target_compile_options(koi_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -fno-semantic-interposition)
+target_compile_options(koi_flags INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Werror -fno-semantic-interposition)
 # A unity build puts several sources into one, where a private type may look like a part of a public one, and one source's name
 # hides another's.
-if(KOI_SANITIZE AND KOI_TOGETHER)
-    target_compile_options(koi_flags INTERFACE -Wno-subobject-linkage -Wno-shadow)
-endif()
+target_compile_options(koi_flags INTERFACE $<IF:$<BOOL:$<TARGET_PROPERTY:UNITY_BUILD>>,-Wno-subobject-linkage,-Wshadow>)
 # For tests of an upgrade: message formats of a later release (tests/later_release).
 set(KOI_FORMAT_RAISED 0 CACHE STRING "speak the message formats of so many releases later")
 if(KOI_FORMAT_RAISED)

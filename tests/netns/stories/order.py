@@ -3,6 +3,7 @@
 import copy
 import os
 import signal
+import time
 
 from lab import story
 from nodes import role, start_again, status
@@ -11,6 +12,7 @@ from scene import PORT, VIP4, VIP6, VIPS, Scene, spelled
 NEEDS = {"ip_vs", "koid", "ipvsadm"}
 BOTH = {"red": 1, "green": 1}
 SIGNED = {"auth": "require", "auth_keys": {1: "{dir}/auth.key"}}
+LATE, ATTEMPTS = 0.015, 3  # seconds: what rule 14 of carp/machine.h grants
 MORE = {4: "10.77.0.101", 6: "fd77::65"}
 
 
@@ -20,7 +22,7 @@ class Believers:
     connection of theirs ever changes its director."""
 
     def __init__(self, lab, scene, addresses=(VIP4, VIP6)):
-        self.lab, self.watches = lab, {}
+        self.lab, self.watches, self.began = lab, {}, time.monotonic()
         for number, director in enumerate(scene.directors, 40):
             client = lab.hosts.get(f"sure-{director.name}") or lab.host(f"sure-{director.name}", number=number)
             for address in addresses:
@@ -32,14 +34,24 @@ class Believers:
             os.sched_setscheduler(watch.pid, os.SCHED_RR, os.sched_param(1))
         lab.run_for(0.3)
 
-    def judge(self, during, answered=True):
+    def judge(self, during, last=True):
+        """Whether it is settled. A director that a bare loop beside it shows to have been without a processor for longer than
+        it waits for its worker has no order to keep: then only the last of several attempts is settled."""
         self.lab.run_for(0.5)
+        late = self.lab.bare_loop.longest(self.began)
+        settled = True
         for (director, address), watch in self.watches.items():
             watch.end()
             wrong = {reason: watch.reasons[reason] for reason in ("refused", "reset", "closed") if watch.reasons[reason]}
-            self.lab.check(not wrong, f"{during}: of {watch.probes} requests to {address} at {director} none is refused: {wrong}")
-            if answered:
-                self.lab.check(sum(watch.answers.values()) > 10, f"and {sum(watch.answers.values())} are answered")
+            told = f"{during}: of {watch.probes} requests to {address} at {director} none is refused: {wrong}"
+            answered = sum(watch.answers.values()) > 10
+            if late > LATE and (wrong or not answered):
+                self.lab.say(f"not judged, a bare loop was late by {1000 * late:.0f} ms itself: {told}")
+                settled = last
+                continue
+            self.lab.check(not wrong, told)
+            self.lab.check(answered, f"and {sum(watch.answers.values())} are answered")
+        return settled
 
 
 def pair(lab, **carp):
@@ -67,28 +79,30 @@ def there_and_back(lab, **carp):
     for during, away, back in (("step-down and step-up", lambda: left.koid.koi("step-down", "51"),
                                 lambda: left.koid.koi("step-up", "51")),
                                ("stop and return", lambda: left.koid.stop(), lambda: start_again(left))):
-        believers = Believers(lab, scene)
-        away()
-        lab.wait_until(leads(right), 10, "right leads")
-        lab.run_for(0.5)
-        back()
-        lab.wait_until(leads(left), 20, "left leads again")
-        believers.judge(during)
+        for attempt in range(ATTEMPTS):
+            believers = Believers(lab, scene)
+            away()
+            lab.wait_until(leads(right), 20, "right leads")
+            lab.run_for(0.5)
+            back()
+            lab.wait_until(leads(left), 30, "left leads again")
+            if believers.judge(during, attempt + 1 == ATTEMPTS):
+                break
 
 
-@story(needs=NEEDS, timeout=90)
+@story(needs=NEEDS, timeout=150)
 def story_tables_around_a_hand_over(lab):
     "Nodes that sign, there and back twice: whoever asks one of the two directly is answered or hears nothing."
     there_and_back(lab, **SIGNED)
 
 
-@story(needs=NEEDS, timeout=90)
+@story(needs=NEEDS, timeout=150)
 def story_tables_around_a_takeover(lab):
     "The same without trailers, where the better node takes over before its table is made."
     there_and_back(lab)
 
 
-@story(needs=NEEDS, timeout=90)
+@story(needs=NEEDS, timeout=150)
 def story_tables_around_a_reload(lab):
     "A reload brings addresses with their virtual servers, in a vhid that leads or a new one, and takes them away again."
     scene = Scene(lab, "dr", only=("tcp4", "tcp6"), names=("red", "green"), carp={"advbase": 1, "advskew": 0}, more={"standby": "cold"})
