@@ -71,6 +71,17 @@ Pool fail(Pool pool, std::string story, Instant now) {
     return pool;
 }
 
+bool may_adopt(const Pool& pool) { return pool.members && !pool.adopted; }
+
+Pool adopt(Pool pool, const std::set<Endpoint>& found, const PoolSettings& settings, Instant now) {
+    if (!may_adopt(pool)) return pool;
+    pool.adopted = true;
+    if (settings.drain == Duration::zero()) return pool;
+    for (const auto& place : found)
+        if (!pool.members->contains(place)) pool.draining.try_emplace(place, now + settings.drain);
+    return pool;
+}
+
 Pool pass_time(Pool pool, const PoolSettings& settings, Instant now) {
     std::erase_if(pool.draining, [&](const auto& drain) { return drain.second <= now; });
     if (question_is_over(pool, settings, now)) replace_members(pool, {}, settings, now);

@@ -3,7 +3,7 @@
 // Who can do the work: what sources say, and what is believed of it. Pure; knows no clock, no file.
 //
 // A source delivers whole snapshots or says why it cannot; a failure is never an empty list. believe() and fail()
-// turn that into a pool's state:
+// turn that into a pool's state, and adopt() what an earlier life has left in the table:
 //
 //   1. A failure changes no member. How long it has lasted is kept, so that status can say how old the list is.
 //   2. A snapshot replaces the members. A member that is gone drains: it keeps its connections at weight 0 until the
@@ -11,10 +11,13 @@
 //   3. An empty snapshot where there were members is held and questioned for hold_empty: the members stay. If it is
 //      still empty then, it is believed. A non-empty snapshot meanwhile ends the question. While the source fails the
 //      question stays open: a failure does not say that the list is still empty.
+//   4. Whoever is found in the table once the members are known, and is none of them, was one in an earlier life, of
+//      which no more is known: it drains as if it had left now. Asked once in a life; what appears later is not ours.
 #pragma once
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -70,10 +73,13 @@ struct Pool {
     std::optional<std::string> failure;    // why the source cannot
     Instant failing_since{};
     bool from_disk = false;  // members are the last known list of an earlier run
+    bool adopted = false;    // rule 4 was asked
 };
 
 Pool believe(Pool, const Snapshot&, const PoolSettings&, Instant now);
 Pool fail(Pool, std::string story, Instant now);
+bool may_adopt(const Pool&);  // rule 4: the time is now
+Pool adopt(Pool, const std::set<Endpoint>& found, const PoolSettings&, Instant now);
 Pool pass_time(Pool, const PoolSettings&, Instant now);   // ends drains and questions whose time has come
 Pool drained(Pool, const Endpoint&);                      // idle: need not be kept any longer
 Instant next_deadline(const Pool&, const PoolSettings&);  // Instant::max(): nothing to wait for

@@ -71,6 +71,16 @@ bool leads_any(const Facts& facts) {
     return std::ranges::any_of(facts.roles, [](const auto& r) { return leads(r.second); });
 }
 
+// Rule 4 the other way round. Without NAT the kernel does not know a member's port; another member's is as good.
+std::optional<Endpoint> member_at(const config::Service& service, const ipvs::BackendKey& key,
+                                  const discovery::Snapshot& members) {
+    auto port = Port::of(key.port).value_or(*Port::of(Port::min));
+    if (service.forward != ipvs::Forward::nat && !members.empty()) port = members.begin()->first.port;
+    const Endpoint member{key.address, port};
+    if (backend_key(service, member) != key) return std::nullopt;
+    return member;
+}
+
 }  // namespace
 
 ipvs::BackendKey backend_key(const config::Service& service, const Endpoint& member) {
@@ -90,6 +100,24 @@ bool heard_of(const Facts& facts, const std::string& name) {
     if (facts.scout_missing) return true;  // there will be no word for a while
     const auto pool = facts.pools.find(name);
     return pool != facts.pools.end() && (pool->second.members || pool->second.failure);
+}
+
+std::set<Endpoint> left_behind(const config::Config& config, const Facts& facts, const std::string& name) {
+    std::set<Endpoint> out;
+    const auto pool = facts.pools.find(name);
+    if (pool == facts.pools.end() || !pool->second.members) return out;  // rule 2
+    const auto& members = *pool->second.members;
+    for (const auto& service : config.services) {
+        const auto* there = standing(facts, service.at);
+        if (service.pool != name || !there || is_udp(service.at)) continue;
+        std::set<ipvs::BackendKey> keys;
+        for (const auto& [key, backend] : there->backends) keys.insert(key);
+        for (const auto& [member, weight] : members) keys.erase(backend_key(service, member));
+        if (service.sorry_server) keys.erase(backend_key(service, *service.sorry_server));
+        for (const auto& key : keys)
+            if (const auto member = member_at(service, key, members)) out.insert(*member);
+    }
+    return out;
 }
 
 Desired plan(const config::Config& config, const Facts& facts, Instant now) {

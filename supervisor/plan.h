@@ -38,6 +38,10 @@ ipvs::BackendKey backend_key(const config::Service&, const Endpoint& member);  /
 
 bool heard_of(const Facts&, const std::string& pool);  // rule 7
 
+// Who stands in this pool's services and is neither member nor sorry server: what discovery::adopt() asks for. Not
+// over UDP (rule 3), and not what nobody in the pool could be reached as now (rule 4).
+std::set<Endpoint> left_behind(const config::Config&, const Facts&, const std::string& pool);
+
 constexpr Duration memory_of_refusal = 10min;
 
 }  // namespace koi

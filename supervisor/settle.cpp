@@ -23,7 +23,7 @@ void Worker::turn() {
 
 void Worker::settle() {
     dirty_ = report_new_ = false;
-    desired_ = left_ ? Desired{} : plan(config_, facts_, loop_.now());
+    decide();
     converge();
     tell_tables();
     tell_settings();  // an address that is new in the file may come at once: after its virtual servers
@@ -31,6 +31,23 @@ void Worker::settle() {
     tell_condition();
     refresh_troubles();
     say_status();
+}
+
+void Worker::decide() {
+    if (!left_) go_on_draining();
+    desired_ = left_ ? Desired{} : plan(config_, facts_, loop_.now());
+}
+
+// What drained under the worker before drains on: the kernel has it still, and only that worker knew until when.
+void Worker::go_on_draining() {
+    if (!facts_.observed_known) return;
+    for (const auto& pool : config_.pools) {
+        const auto state = facts_.pools.find(pool.name);
+        if (state == facts_.pools.end() || !discovery::may_adopt(state->second)) continue;
+        change_pool(pool.name, [&, found = left_behind(config_, facts_, pool.name)](auto s, const auto& settings) {
+            return discovery::adopt(std::move(s), found, settings, loop_.now());
+        });
+    }
 }
 
 void Worker::converge() {
@@ -46,7 +63,7 @@ void Worker::converge() {
         facts_.observed_known = true;
         observed_stale_ = false;
         // The plan was made without knowing what stands here, so it is made again.
-        if (!left_) desired_ = plan(config_, facts_, loop_.now());
+        decide();
     }
     claim_ownership();
     const auto changes = ipvs::diff(ipvs::only(facts_.observed, facts_.owned), desired_.table);

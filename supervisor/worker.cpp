@@ -352,6 +352,9 @@ void Worker::change_pool(
     for (const auto& [backend, weight] : old_members)
         if (!new_members.contains(backend))
             tell_change(backend, pool.draining.contains(backend) ? "left and drains" : "left");
+    for (const auto& [backend, until] : pool.draining)
+        if (!before.draining.contains(backend) && !old_members.contains(backend))
+            tell_change(backend, "is no member, but stands: it drains");
     for (const auto& [backend, until] : before.draining)
         if (!pool.draining.contains(backend) && !new_members.contains(backend)) tell_change(backend, "is drained");
     if (pool.members && (pool.members != before.members || before.from_disk))

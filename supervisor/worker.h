@@ -61,6 +61,8 @@ private:
     // facts → deeds, in settle.cpp
     void turn();
     void settle();
+    void decide();
+    void go_on_draining();
     void converge();
     void claim_ownership();
     void tell_tables();

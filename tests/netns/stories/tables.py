@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import time
 from pathlib import Path
 
 import nodes
@@ -189,6 +190,53 @@ def story_koid_killed_resumes(lab):
     scene.list(red=5, green=1)
     scene.wait_for_weights({"red": 5, "green": 1})
     lab.say("the new koid follows the file")
+
+
+DRAIN = 20  # seconds
+
+
+@story(needs=NEEDS, timeout=120)
+def story_a_drain_outlives_the_worker(lab):
+    "A removed backend keeps its connections when the worker is killed and when koi upgrade replaces it, and goes in time."
+    scene = Scene(lab, "nat", only=("tcp4", "tcp6"), names=("red", "green", "blue"), pool={"drain": f"{DRAIN}s"},
+                  carp={"advbase": 1})  # patience: programs start slowly in a guest
+    director = scene.director
+    scene.list(red=1, green=1, blue=0)
+    scene.start()
+    scene.wait_for_weights({"red": 1, "green": 1, "blue": 0})
+    lines = {place: scene.line(place, "green") for place in scene.places}
+    scene.list(red=1, blue=0)
+    drains = {"red": 1, "green": 0, "blue": 0}
+    scene.wait_for_weights(drains)
+
+    def goes_on(after):
+        lab.run_for(3)  # longer than the beat on which idle backends are looked for
+        table = scene.witness()
+        for place, line in lines.items():
+            answer = line.ask("still there?")
+            lab.check(answer == "green still there?", f"{place}: after {after} the connection to green goes on: {answer}")
+            lab.check(scene.weights(place, table=table) == drains, f"{place}: green is kept at weight 0")
+        shown = {name for one in nodes.status(director, "services")["services"] for name in
+                 (b["backend"] for b in one["backends"] if b["draining"])}
+        lab.check(shown == {scene.real("green"), scene.real("green", 6)}, f"koi says that green drains, and nobody else: {shown}")
+
+    worker = nodes.process_of(director, "worker")
+    nodes.end_outright(worker)
+    lab.say("the worker was killed")
+    lab.wait_until(lambda: nodes.process_of(director, "worker") not in (None, worker) and nodes.status(director), 10,
+                   "another worker answers koi")
+    goes_on("the worker's death")
+    scene.wait_for_event(("is no member, but stands: it drains",))
+
+    replaced, worker = time.monotonic(), nodes.process_of(director, "worker")
+    scene.koid.koi("upgrade", timeout=40)
+    lab.check(nodes.process_of(director, "worker") != worker, "koi upgrade has replaced the worker")
+    goes_on("the upgrade")
+
+    scene.wait_for_weights({"red": 1, "blue": 0}, timeout=DRAIN + 10)
+    took = time.monotonic() - replaced
+    lab.check(took >= DRAIN, f"green is gone {took:.1f} s after the upgrade began: its time is counted anew, and ends")
+    lab.check([line.ask("still there?") for line in lines.values()] == [None, None], "and with it what was left of its connections")
 
 
 # ---- Standing by ------------------------------------------------------------------------------------------------------------

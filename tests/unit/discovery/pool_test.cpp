@@ -114,6 +114,35 @@ TEST(Pool, Rule3_WhileTheSourceFailsAnEmptyListIsNotBelieved) {
 
 TEST(Pool, Rule3_WhereThereWasNoMemberThereIsNothingToHold) { EXPECT_EQ(life("0.2", settings), "0 0 2 "); }
 
+TEST(Pool, Rule4_WhoIsFoundAndIsNoMemberDrainsFromNow) {
+    const Pool pool = adopt(pool_of(only_a), {a, b}, settings, start + 1s);
+    EXPECT_EQ(pool.draining, (std::map<Endpoint, Instant>{{b, start + 11s}}));
+    EXPECT_EQ(pool.members, only_a);
+    EXPECT_EQ(pool.changed, start) << "nobody joined and nobody left";
+    EXPECT_TRUE(pass_time(pool, settings, start + 11s).draining.empty());
+    EXPECT_TRUE(believe(pool, both, settings, start + 2s).draining.empty()) << "it is back";
+    PoolSettings at_once = settings;
+    at_once.drain = 0s;
+    EXPECT_TRUE(adopt(pool_of(only_a), {b}, at_once, start).draining.empty()) << "drain 0: removed at once";
+}
+
+TEST(Pool, Rule4_NothingIsAdoptedBeforeTheMembersAreKnownNorTwice) {
+    Pool pool = adopt(fail({}, "no answer", start), {b}, settings, start);
+    EXPECT_TRUE(pool.draining.empty());
+    EXPECT_FALSE(may_adopt(pool));
+    pool = believe(std::move(pool), only_a, settings, start + 1s);
+    EXPECT_TRUE(may_adopt(pool)) << "it was not asked yet";
+    pool = adopt(std::move(pool), {}, settings, start + 1s);
+    EXPECT_FALSE(may_adopt(pool));
+    EXPECT_TRUE(adopt(std::move(pool), {b}, settings, start + 2s).draining.empty())
+        << "what appears later is not ours";
+}
+
+TEST(Pool, Rule4_WhoLeftInThisLifeKeepsItsTime) {
+    const Pool pool = believe(pool_of(both), only_a, settings, start + 1s);
+    EXPECT_EQ(adopt(pool, {b}, settings, start + 5s).draining.at(b), start + 11s);
+}
+
 TEST(Pool, AListFromDiskIsHeldLikeAnyOtherUntilTheSourceAnswers) {
     Pool pool;
     pool.members = both;
@@ -162,6 +191,7 @@ TEST(Pool, NobodyIsAMemberAndDrainsAtOnceAndPatienceEnds) {
                 last = choices[roll(3)];
                 pool = believe(std::move(pool), *last, settings, now);
             }
+            if (roll(8) == 0) pool = adopt(std::move(pool), {a, b}, settings, now);
             for (const auto& [place, until] : pool.draining) {
                 ASSERT_FALSE(pool.members && pool.members->contains(place)) << "seed " << seed;
                 ASSERT_GT(until, now) << "seed " << seed;

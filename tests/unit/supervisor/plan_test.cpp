@@ -172,6 +172,75 @@ TEST(Plan, Rule7ANewcomerThatHasNotHeardOfItsPoolsIsDemoted) {
     EXPECT_EQ(scene.plan().demotion.value(), 0) << "there will be no word for a while";
 }
 
+// Who is taken for a backend that drained under the worker before.
+std::set<Endpoint> left_behind(const Scene& scene) { return koi::left_behind(scene.config, scene.facts, "web"); }
+using Places = std::set<Endpoint>;
+
+TEST(LeftBehind, IsWhoStandsAndIsNeitherMemberNorSorryServer) {
+    Scene scene;
+    scene.service().sorry_server = endpoint("10.0.0.99:80");
+    scene.members({{endpoint("10.0.0.1:8080"), weight(0)}, {endpoint("10.0.0.2:8080"), weight(1)}});
+    EXPECT_EQ(left_behind(scene), Places{}) << "nothing stands here";
+    auto& there = scene.facts.observed[scene.service().at].backends;
+    there[key("10.0.0.1:8080")].weight = 0;  // the operator's own weight 0 is a member's
+    there[key("10.0.0.3:8080")].weight = 0;
+    there[key("10.0.0.4:8080")].weight = 7;  // the worker before ended between hearing that it left and saying so
+    there[key("10.0.0.99:80")].weight = 1;
+    scene.facts.observed[place("192.0.2.10:443")].backends[key("10.0.0.5:8080")].weight = 0;  // another service
+    EXPECT_EQ(left_behind(scene), (Places{endpoint("10.0.0.3:8080"), endpoint("10.0.0.4:8080")}));
+    scene.facts.pools.clear();
+    EXPECT_EQ(left_behind(scene), Places{}) << "nobody spoke of the pool: nothing may be concluded";
+}
+
+TEST(LeftBehind, IsKeptByThePlanUntilItsTimeIsOver) {
+    for (const char* at : {"192.0.2.10:80", "[2001:db8::10]:80"}) {
+        Scene scene;
+        scene.service().at = place(at);
+        const bool v6 = *at == '[';
+        const auto stays = endpoint(v6 ? "[2001:db8::3]:8080" : "10.0.0.3:8080");
+        const ipvs::BackendKey its_key{stays.address, stays.port.value()};
+        scene.facts.observed[scene.service().at].backends[its_key].weight = 0;
+        auto& pool = scene.facts.pools["web"];
+        EXPECT_FALSE(scene.planned().backends.contains(its_key)) << "this is what would cut its connections";
+        const auto& settings = scene.config.pools.front();
+        pool = discovery::adopt(std::move(pool), left_behind(scene), settings, now);
+        EXPECT_EQ(scene.planned().backends.at(its_key).weight, 0u);
+        pool = discovery::pass_time(std::move(pool), settings, now + settings.drain);
+        EXPECT_FALSE(scene.planned().backends.contains(its_key));
+    }
+}
+
+TEST(LeftBehind, OverUdpIsNobody) {
+    Scene scene;
+    scene.service().at = place("192.0.2.10:53", Protocol::udp);
+    scene.facts.observed[scene.service().at].backends[key("10.0.0.3:8080")].weight = 0;
+    EXPECT_EQ(left_behind(scene), Places{});
+}
+
+TEST(LeftBehind, WithoutNatIsSomebodyWhoIsReachedWhereTheEntryStands) {
+    Scene scene;
+    scene.service().forward = ipvs::Forward::dr;
+    auto& there = scene.facts.observed[scene.service().at].backends;
+    there[key("10.0.0.1:80")].weight = 1;  // a member, by its address
+    there[key("10.0.0.3:80")].weight = 0;
+    there[key("10.0.0.4:8080")].weight = 0;  // from when it was nat: nothing in the pool would ever stand there
+    EXPECT_EQ(left_behind(scene), Places{endpoint("10.0.0.3:8080")}) << "with the port that the members have";
+    scene.members({});
+    EXPECT_EQ(left_behind(scene), (Places{endpoint("10.0.0.1:80"), endpoint("10.0.0.3:80")}));
+}
+
+TEST(LeftBehind, OfAFwmarkServiceHasAPortAsAMemberHas) {
+    Scene scene;
+    scene.service().forward = ipvs::Forward::tun;
+    scene.service().at = ipvs::Fwmark{7, Family::ipv4};
+    const ipvs::BackendKey gone{*IpAddress::parse("10.0.0.3"), 0};
+    scene.facts.observed[scene.service().at].backends[gone].weight = 0;
+    EXPECT_EQ(left_behind(scene), Places{endpoint("10.0.0.3:8080")});
+    scene.members({});
+    ASSERT_EQ(left_behind(scene).size(), 1u);
+    EXPECT_EQ(backend_key(scene.service(), *left_behind(scene).begin()), gone);
+}
+
 // What stands, and what the speaker last said of the address.
 void standing(Scene& scene, bool address_is_here) {
     scene.facts.observed = scene.plan().table;
