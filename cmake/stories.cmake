@@ -50,9 +50,9 @@ function(koi_stories prefix label)
                 set_tests_properties(${prefix}.${name} PROPERTIES RUN_SERIAL TRUE)
             endif()
         endif()
-        foreach(releases 1 2)  # tests/netns/CMakeLists.txt has the fixtures
-            if(line MATCHES "later_release_${releases}")
-                set_property(TEST ${prefix}.${name} APPEND PROPERTY FIXTURES_REQUIRED later_release_${releases})
+        foreach(release later_release_1 later_release_2 earlier_release)  # tests/netns/CMakeLists.txt has the fixtures
+            if(line MATCHES "${release}")
+                set_property(TEST ${prefix}.${name} APPEND PROPERTY FIXTURES_REQUIRED ${release})
             endif()
         endforeach()
         set_tests_properties(${prefix}.${name} PROPERTIES LABELS "${labels}" SKIP_RETURN_CODE 77 ENVIRONMENT "${told}")

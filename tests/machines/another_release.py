@@ -1,4 +1,5 @@
-"""Another release's package, made of the shipped one: other programs, another version, the same everything else."""
+"""Another release's package: made of the shipped one, with other programs, another version, the same everything else; or built
+from the history."""
 
 import re
 import shutil
@@ -34,3 +35,11 @@ def later(deb, folder, releases=1):
         raise Failed(f"{programs} is not there; tests/later_release {BUILD} {releases} makes it")
     was = subprocess.run(["dpkg-deb", "-f", deb, "Version"], capture_output=True, text=True, check=True).stdout.strip()
     return another(deb, folder, f"{was}+later{releases}", programs)
+
+
+def earlier():
+    """The package of the release before this one, as it was (tests/earlier_release has built it)."""
+    found = sorted((BUILD / "earlier_release").glob("koi_*.deb"))
+    if not found:
+        raise Failed(f"there is no {BUILD}/earlier_release/koi_*.deb; tests/earlier_release {BUILD} makes it")
+    return found[-1]
