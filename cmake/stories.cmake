@@ -1,6 +1,11 @@
 # koi_stories(PREFIX LABEL): the stories in this folder, as tests. Those that the running kernel can tell are told one by one;
 # those that need ip_vs are all told in one guest (started once, by the fixture), and one test each looks up what became of
 # it. `run --list` says which is which; a new file in stories/ makes CMake ask again. Slow ones have the label `slow`.
+#
+# A story waits for most of its time, a compiler never: `ctest -j` is told four times the processors (./dev test), and each test
+# how many of these quarters it wants. The longest begin first, since they would have the others wait at the end.
+set(KOI_WHOLE_PROCESSOR 4)
+set(KOI_WHOLE_MACHINE 64)  # alone
 
 function(koi_stories prefix label)
     file(GLOB story_files CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/stories/*.py)
@@ -42,12 +47,15 @@ function(koi_stories prefix label)
         else()
             math(EXPR seconds "${seconds} + 60")
             add_test(NAME ${prefix}.${name} COMMAND ${runner} --kernel here --results ${results} --exactly ${name})
-            set_tests_properties(${prefix}.${name} PROPERTIES TIMEOUT ${seconds})
+            set(quarters 1)
+            if(label STREQUAL "machines")
+                set(quarters 2)
+            elseif(quiet)  # limits of tenths of a second
+                set(quarters ${KOI_WHOLE_PROCESSOR})
+            endif()
+            set_tests_properties(${prefix}.${name} PROPERTIES TIMEOUT ${seconds} COST ${seconds} PROCESSORS ${quarters})
             if(label STREQUAL "machines")
                 set_property(TEST ${prefix}.${name} APPEND PROPERTY FIXTURES_REQUIRED machines_roots)
-            endif()
-            if(quiet)
-                set_tests_properties(${prefix}.${name} PROPERTIES RUN_SERIAL TRUE)
             endif()
         endif()
         foreach(release later_release_1 later_release_2 earlier_release)  # tests/netns/CMakeLists.txt has the fixtures
@@ -61,14 +69,13 @@ function(koi_stories prefix label)
     # Roots of Debian are made once, before anybody's time runs.
     if(label STREQUAL "machines")
         add_test(NAME machines_roots COMMAND ${runner} --kernel here --prepare)
-        set_tests_properties(machines_roots PROPERTIES FIXTURES_SETUP machines_roots LABELS machines PROCESSORS 2 TIMEOUT 3600
-                             ENVIRONMENT "${told}")
+        set_tests_properties(machines_roots PROPERTIES FIXTURES_SETUP machines_roots LABELS machines COST 2000 TIMEOUT 3600
+                             PROCESSORS ${KOI_WHOLE_MACHINE} ENVIRONMENT "${told}")
     endif()
 
-    # Two processors: the guest wants one for itself, and its clients notice when they do not get it.
     if(guest_stories)
         add_test(NAME ${label}_guest COMMAND ${runner} --take-to-guest --all --judge-later --results ${results})
-        set_tests_properties(${label}_guest PROPERTIES FIXTURES_SETUP ${label}_guest LABELS "${guest_labels}" PROCESSORS 2
-                             TIMEOUT ${guest_seconds} ENVIRONMENT "${told}")
+        set_tests_properties(${label}_guest PROPERTIES FIXTURES_SETUP ${label}_guest LABELS "${guest_labels}" COST 1000
+                             PROCESSORS ${KOI_WHOLE_PROCESSOR} TIMEOUT ${guest_seconds} ENVIRONMENT "${told}")
     endif()
 endfunction()

@@ -32,7 +32,7 @@ from slips import BareLoop
 
 
 def story(needs=(), timeout=60, quiet=False):
-    """Says what a story needs: "ip_vs", "nftables", "koid", "own_clock", or the name of a program. `quiet`: no other test beside it."""
+    """Says what a story needs: "ip_vs", "nftables", "koid", "own_clock", or the name of a program. `quiet`: with a processor to itself."""
     def mark(function):
         function.needs, function.timeout, function.quiet = set(needs), timeout, quiet
         return function
