@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""./dev refuses what it does not understand, before it installs, compiles or starts anything.
+"""./dev refuses what it does not understand, before it installs, compiles or starts anything; and what can be told to it,
+and to tests and benches, by variables is documented.
 
     dev_test.py ROOT        ROOT: the source tree
 
@@ -7,6 +8,7 @@ A copy of ./dev in an empty folder is asked, with a PATH on which nothing lies t
 refuse, it cannot do any harm either.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,11 @@ import unittest
 from pathlib import Path
 
 ROOT = Path(sys.argv.pop(1) if len(sys.argv) > 1 else ".").resolve()
+# How a variable of ours is read, in each language.
+READS = {"shell": r"\$\{?(KOI_[A-Z_]+)", "cpp": r"(?:getenv|number_from)\(\"(KOI_[A-Z_]+)",
+         "py": r"environ(?:\.get\(|\[)f?[\"'](KOI_[A-Z_]+)|[\"'](KOI_[A-Z_]+)[\"'] (?:not )?in os\.environ"}
+NOT_OF_THE_TESTS = {"KOI_SOCKET"}  # koi(1) has it
+
 PROGRAMS = ("bash", "cat", "dirname", "dpkg", "head", "id", "readlink", "sed", "sort")
 COMMANDS = ("help", "deps", "build", "test", "demo", "deb", "install", "image", "bench", "sim", "fuzz", "clean-root")
 
@@ -83,6 +90,23 @@ class Dev(unittest.TestCase):
                       ("clean-root", "folder"), ("deps", "build", "lab"), ("deb", "--version", "1.2.3", "-DKOI_X=ON")]:
             with self.subTest(words=words):
                 self.assertNotEqual(self.dev(*words).returncode, 2)
+
+    def test_every_variable_is_in_the_table(self):
+        read = {}
+        for file in [ROOT / "dev", *(ROOT / "bench").rglob("*"), *(ROOT / "tests").rglob("*")]:
+            if not file.is_file() or "corpus" in file.parts or "__pycache__" in file.parts:
+                continue
+            text = file.read_bytes().decode(errors="replace")
+            kind = "shell" if re.match(r"#!\S*/(ba|da)?sh\b", text) else "py" if re.match(r"#!\S*python", text) else file.suffix[1:]
+            for found in re.finditer(READS.get({"sh": "shell", "h": "cpp"}.get(kind, kind), "$^"), text):
+                read.setdefault(found[1] or found[2], str(file.relative_to(ROOT)))
+        table = set(re.findall(r"KOI_[A-Z_]+", (ROOT / "tests/README.md").read_text().split("## Variables")[1]))
+        for name in [one for one in read if one.endswith("_")]:  # the rest is put together: KOI_DEB_TRIXIE
+            file = read.pop(name)
+            read.update({whole: file for whole in table if whole.startswith(name)} or {name: file})
+        self.assertEqual({name: file for name, file in read.items() if name not in table | NOT_OF_THE_TESTS}, {},
+                         "read, and not in the table of tests/README.md")
+        self.assertEqual(table - set(read), set(), "in the table of tests/README.md, and read nowhere")
 
 
 if __name__ == "__main__":
