@@ -12,6 +12,7 @@ from pathlib import Path
 
 from processes import ROOT, Failed
 
+IMAGE = "localhost/koi:latest"
 FIVE = "NET_ADMIN,NET_RAW,SETUID,SETGID,SETPCAP"
 # Where we may not raise limits (a container, some build machines), crun must not try; elsewhere these do no harm.
 CONTAINERS_CONF = """\
@@ -79,7 +80,7 @@ class Podman:
         """The image, under the name that the documentation gives it; once."""
         if not self._loaded:
             self._loaded = True
-            self.run("tag", self.run("load", "-q", "-i", self.archive).stdout.split()[-1], "koi")
+            self.run("tag", self.run("load", "-q", "-i", self.archive).stdout.split()[-1], IMAGE)
 
     def end(self, failed):
         for name in self.names if self._loaded else ():
@@ -111,8 +112,8 @@ class Podman:
         if typed is None:
             folders = [f"-v={host.folder}/{inside}:{path}" for inside, path in
                        (("etc", "/etc/koi:ro"), ("state", "/var/lib/koi"), ("run", "/run/koi"))]
-            words = ["run", "-d", "--name", name, "--network=host", "--read-only", *folders,
-                     *(options or ["--cap-drop=all", f"--cap-add={FIVE}"]), "koi", *image]
+            words = ["run", "-d", "--pull=never", "--name", name, "--network=host", "--read-only", *folders,
+                     *(options or ["--cap-drop=all", f"--cap-add={FIVE}"]), IMAGE, *image]
         else:
             words = shlex.split(typed)[1:]
         self.run(*words, host=host)
@@ -124,8 +125,8 @@ class Podman:
         self.load()
         folders = [f"-v={host.folder}/{inside}:{path}" for inside, path in
                    (("etc", "/etc/koi:ro"), ("state", "/var/lib/koi"), ("run", "/run/koi"))]
-        return self.run("run", "--rm", "--network=host", "--read-only", *folders,
-                        *(options or ["--cap-drop=all", f"--cap-add={FIVE}"]), "koi", *words, host=host, check=check)
+        return self.run("run", "--rm", "--pull=never", "--network=host", "--read-only", *folders,
+                        *(options or ["--cap-drop=all", f"--cap-add={FIVE}"]), IMAGE, *words, host=host, check=check)
 
 
 class Container:
