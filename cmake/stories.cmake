@@ -1,8 +1,10 @@
-# koi_stories(PREFIX LABEL): the stories in this folder, as tests. Those that the running kernel can tell are told one by one;
-# those that need ip_vs are all told in one guest (started once, by the fixture), and one test each looks up what became of
-# it. `run --list` says which is which; a new file in stories/ makes CMake ask again. Slow ones have the label `slow`.
+# koi_stories(PREFIX LABEL [PREPARED_BY NAME]): the stories in this folder, as tests. Those that the running kernel can tell are
+# told one by one; those that need ip_vs are all told in one guest (started once, by the fixture), and one test each looks up
+# what became of it. `run --list` says which is which; a new file in stories/ makes CMake ask again. Slow ones have the label
+# `slow`. What takes long and serves all of them is made before anybody's time runs, by the test NAME (`run --prepare`).
 
 function(koi_stories prefix label)
+    cmake_parse_arguments(STORIES "" "PREPARED_BY" "" ${ARGN})
     file(GLOB story_files CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/stories/*.py)
     set(runner ${CMAKE_CURRENT_SOURCE_DIR}/run)
     set(results ${CMAKE_BINARY_DIR}/${label}-stories)
@@ -43,8 +45,8 @@ function(koi_stories prefix label)
             math(EXPR seconds "${seconds} + 60")
             add_test(NAME ${prefix}.${name} COMMAND ${runner} --kernel here --results ${results} --exactly ${name})
             set_tests_properties(${prefix}.${name} PROPERTIES TIMEOUT ${seconds})
-            if(label STREQUAL "machines")
-                set_property(TEST ${prefix}.${name} APPEND PROPERTY FIXTURES_REQUIRED machines_roots)
+            if(STORIES_PREPARED_BY)
+                set_property(TEST ${prefix}.${name} APPEND PROPERTY FIXTURES_REQUIRED ${STORIES_PREPARED_BY})
             endif()
             if(quiet)
                 set_tests_properties(${prefix}.${name} PROPERTIES RUN_SERIAL TRUE)
@@ -58,11 +60,10 @@ function(koi_stories prefix label)
         set_tests_properties(${prefix}.${name} PROPERTIES LABELS "${labels}" SKIP_RETURN_CODE 77 ENVIRONMENT "${told}")
     endforeach()
 
-    # Roots of Debian are made once, before anybody's time runs.
-    if(label STREQUAL "machines")
-        add_test(NAME machines_roots COMMAND ${runner} --kernel here --prepare)
-        set_tests_properties(machines_roots PROPERTIES FIXTURES_SETUP machines_roots LABELS machines PROCESSORS 2 TIMEOUT 3600
-                             ENVIRONMENT "${told}")
+    if(STORIES_PREPARED_BY)
+        add_test(NAME ${STORIES_PREPARED_BY} COMMAND ${runner} --kernel here --prepare)
+        set_tests_properties(${STORIES_PREPARED_BY} PROPERTIES FIXTURES_SETUP ${STORIES_PREPARED_BY} LABELS ${label} PROCESSORS 2
+                             TIMEOUT 3600 ENVIRONMENT "${told}")
     endif()
 
     # Two processors: the guest wants one for itself, and its clients notice when they do not get it.

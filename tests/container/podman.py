@@ -1,6 +1,7 @@
 """podman for stories: a storage that is gone afterwards, containers on the lab's hosts, and what they leave behind."""
 
 import contextlib
+import ctypes
 import json
 import os
 import shlex
@@ -10,7 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import lab
 from processes import ROOT, Failed
+
+CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 
 IMAGE = "localhost/koi:latest"
 FIVE = "NET_ADMIN,NET_RAW,SETUID,SETGID,SETPCAP"
@@ -35,7 +39,11 @@ runroot = "{0}/run"
 
 @contextlib.contextmanager
 def private_host():
-    """/etc, /run and /var/lib as this machine has them, but what is written there is ours alone."""
+    """From now on this process has mounts, a network and a cgroup tree of its own; /etc, /run and /var/lib as this machine has
+    them, but what is written there is ours alone."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS | CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "no namespaces may be made here")
+    mount("--make-rprivate", "/")
     for old in Path("/var/tmp").glob("koi-podman-*"):  # of runs that were killed outright
         if not Path("/proc", old.name.split("-")[2]).exists():
             shutil.rmtree(old, ignore_errors=True)
@@ -63,6 +71,29 @@ def private_host():
 
 def mount(*words):
     subprocess.run(["mount", *words], check=True)
+
+
+class Lab(lab.Lab):
+    """The lab of tests/netns on a private host, with podman in it."""
+
+    def __init__(self, package, archive, verbose):
+        super().__init__(verbose)
+        self._package, self._archive, self._around = package, archive, contextlib.ExitStack()
+
+    def __enter__(self):
+        with contextlib.ExitStack() as around:
+            around.enter_context(private_host())
+            super().__enter__()
+            around.push(super().__exit__)
+            self.podman = Podman(self, self._package, self._archive)
+            self._around = around.pop_all()
+        return self
+
+    def __exit__(self, kind, value, trace):
+        try:
+            self.podman.end(failed=kind is not None)
+        finally:
+            self._around.__exit__(kind, value, trace)
 
 
 class Podman:
