@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from datetime import datetime
 
@@ -12,7 +10,7 @@ from adverts import Ear
 from lab import story
 from nodes import (FAST, VIP, ask, became_master, figures, group, process_of, role, rounds, status, trouble,
                    wait_for_master)
-from processes import BUILD
+from processes import BUILD, Busy
 
 PROGRAMS = ("koid", "koid-worker", "koid-scout", "koi", "version")
 SIGNED = {"auth": "require", "auth_keys": {1: "{dir}/auth.key"}}
@@ -57,18 +55,6 @@ def upgrade(node, check=True):
     if check and done.returncode:
         raise AssertionError(f"koi upgrade ended with {done.returncode}: {done.stderr}")
     return done
-
-
-class Busy:
-    """with Busy(): …   as many programs as there are processors do nothing but compute."""
-
-    def __enter__(self):
-        self.programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count())]
-
-    def __exit__(self, *_):
-        for program in self.programs:
-            program.kill()
-            program.wait()
 
 
 @story(needs={"koid"}, timeout=120)
