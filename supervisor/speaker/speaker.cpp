@@ -249,7 +249,7 @@ void Speaker::look(bool resume) {
             if (!peer.is_v4() && !peer.is_link_local()) global.insert(g->settings().carp.interface);
     }
     for (auto& [interface, w] : wires_) {
-        const bool worked = w->works();
+        const bool worked = w->worked();
         const auto link = kernel_.link(interface);
         const auto done = w->look(link ? *link : std::nullopt, *found, vips, global.contains(interface));
         if (!done) tell(log::Level::error, "link", done.error().story, {{"interface", interface}});

@@ -94,6 +94,7 @@ def story_the_programs_change_and_nobody_notices(lab):
     lab.check(sum(refused.values()) == 0, f"right believed every advert: {refused}")
     lab.check(versions(left)["upgrade"]["number"] == len(silences), "each is counted")
     lab.check("has taken over" in left.koid.text(), "the log says so")
+    lab.check(left.koid.text().count("eth0 is up") == 1, "and of the link nothing, which is as it was")
 
 
 @story(needs={"koid"}, timeout=90)
