@@ -114,6 +114,9 @@ def story_what_is_known_outlives_the_program(lab):
     for what in ("role", "because", "stepped_down", "became_master", "own_address"):
         lab.check(before[what] == after[what], f"{what} is as it was: {after[what]}")
     lab.check(after["adverts"]["accepted"] >= before["adverts"]["accepted"], "what was counted is counted on")
+    said = [json.loads(line)["sentence"] for line in left.koid.koi("events", "-o", "json").stdout.splitlines()]
+    for what in ("vhid 51 is master", "asked vhid 51 to step down", "has taken over from"):
+        lab.check(sum(what in sentence for sentence in said) == 1, f"it is told once: {what}")
     lab.run_for(2)
     lab.check(role(right) == "master" and role(left) == "backup", "the step-down still counts")
     left.koid.koi("step-up", "51")
