@@ -19,7 +19,6 @@ is left out.
 
 import argparse
 import contextlib
-import multiprocessing
 import os
 import random
 import signal
@@ -30,7 +29,7 @@ import common  # finds the lab, too
 from adverts import Ear
 from common import KEEPALIVED, Keepalived, SignedKoi, Ucarp, in_labs, present, print_table, quantile, spread, verdict
 from nodes import VIP, end_outright, mac_in_cache, metric, process_of, role, start_again, status
-from processes import BUILD, Failed
+from processes import BUILD, Busy, Failed
 
 SPLIT = PAUSE = 10.0
 PATIENCE = 60.0  # how long a client may believe in the wrong machine; caches of neighbours are asked anew before
@@ -319,12 +318,6 @@ def measure(names, cases, runs, beside, jobs, seed):
 
 # ---- Load -------------------------------------------------------------------------------------------------------------------
 
-def spin(parent):
-    while os.getppid() == parent:
-        for _ in range(1_000_000):
-            pass
-
-
 def bear(lab, found, name, interval, minutes):
     pair = Pair(lab, CONTENDERS[name], interval)
     ear = Ear(lab.host("listener"))
@@ -352,11 +345,8 @@ def load(names, minutes):
     rows = [(name, interval, minutes) for name in names for interval in CASES["load"].get(name, ())]
     print(f"\n{minutes:g} minutes beside {loops} busy loops on {os.cpu_count()} cores; load before: {os.getloadavg()[0]:.1f}",
           flush=True)
-    spinning = [multiprocessing.Process(target=spin, args=(os.getpid(),), daemon=True) for _ in range(loops)]
-    for one in spinning:
-        one.start()
     table, good = [], True
-    try:
+    with Busy(loops):
         for (name, interval, _), found, well in in_labs(bear, rows, len(rows)):
             good &= well
             if found:
@@ -365,10 +355,6 @@ def load(names, minutes):
                               " / ".join(f"{1000 * quantile(found['gaps'], share):.1f}" for share in (0.5, 0.99, 1)),
                               f"{1000 * found['slip']:.1f}" if name == "koi" else "-",
                               verdict(quiet, "no takeover") if name == "koi" else ""])
-    finally:
-        for one in spinning:
-            one.kill()
-            one.join()
     print_table(["", "adverts", "addresses come and gone", "adverts of the backup", "between adverts, ms: p50 / p99 / max",
                  "worst slip, ms", "koi's limit"], sorted(table, reverse=True))
     return good

@@ -1,6 +1,7 @@
-# koi_stories(PREFIX LABEL): the stories in this folder, as tests. Those that the running kernel can tell are told one by one;
-# those that need ip_vs are all told in one guest (started once, by the fixture), and one test each looks up what became of
-# it. `run --list` says which is which; a new file in stories/ makes CMake ask again. Slow ones have the label `slow`.
+# koi_stories(PREFIX LABEL [PREPARED_BY NAME]): the stories in this folder, as tests. Those that the running kernel can tell are
+# told one by one; those that need ip_vs are all told in one guest (started once, by the fixture), and one test each looks up
+# what became of it. `run --list` says which is which; a new file in stories/ makes CMake ask again. Slow ones have the label
+# `slow`. What takes long and serves all of them is made before anybody's time runs, by the test NAME (`run --prepare`).
 #
 # A story waits for most of its time, a compiler never: `ctest -j` is told four times the processors (./dev test), and each test
 # how many of these quarters it wants. The longest begin first, since they would have the others wait at the end.
@@ -8,6 +9,7 @@ set(KOI_WHOLE_PROCESSOR 4)
 set(KOI_WHOLE_MACHINE 64)  # alone
 
 function(koi_stories prefix label)
+    cmake_parse_arguments(STORIES "" "PREPARED_BY" "" ${ARGN})
     file(GLOB story_files CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/stories/*.py)
     set(runner ${CMAKE_CURRENT_SOURCE_DIR}/run)
     set(results ${CMAKE_BINARY_DIR}/${label}-stories)
@@ -48,14 +50,14 @@ function(koi_stories prefix label)
             math(EXPR seconds "${seconds} + 60")
             add_test(NAME ${prefix}.${name} COMMAND ${runner} --kernel here --results ${results} --exactly ${name})
             set(quarters 1)
-            if(label STREQUAL "machines")
-                set(quarters 2)
-            elseif(quiet)  # limits of tenths of a second
+            if(quiet)  # limits of tenths of a second
                 set(quarters ${KOI_WHOLE_PROCESSOR})
+            elseif(STORIES_PREPARED_BY)  # they boot something
+                set(quarters 2)
             endif()
             set_tests_properties(${prefix}.${name} PROPERTIES TIMEOUT ${seconds} COST ${seconds} PROCESSORS ${quarters})
-            if(label STREQUAL "machines")
-                set_property(TEST ${prefix}.${name} APPEND PROPERTY FIXTURES_REQUIRED machines_roots)
+            if(STORIES_PREPARED_BY)
+                set_property(TEST ${prefix}.${name} APPEND PROPERTY FIXTURES_REQUIRED ${STORIES_PREPARED_BY})
             endif()
         endif()
         foreach(release later_release_1 later_release_2 earlier_release)  # tests/netns/CMakeLists.txt has the fixtures
@@ -66,11 +68,10 @@ function(koi_stories prefix label)
         set_tests_properties(${prefix}.${name} PROPERTIES LABELS "${labels}" SKIP_RETURN_CODE 77 ENVIRONMENT "${told}")
     endforeach()
 
-    # Roots of Debian are made once, before anybody's time runs.
-    if(label STREQUAL "machines")
-        add_test(NAME machines_roots COMMAND ${runner} --kernel here --prepare)
-        set_tests_properties(machines_roots PROPERTIES FIXTURES_SETUP machines_roots LABELS machines COST 2000 TIMEOUT 3600
-                             PROCESSORS ${KOI_WHOLE_MACHINE} ENVIRONMENT "${told}")
+    if(STORIES_PREPARED_BY)
+        add_test(NAME ${STORIES_PREPARED_BY} COMMAND ${runner} --kernel here --prepare)
+        set_tests_properties(${STORIES_PREPARED_BY} PROPERTIES FIXTURES_SETUP ${STORIES_PREPARED_BY} LABELS ${label} COST 2000
+                             PROCESSORS ${KOI_WHOLE_MACHINE} TIMEOUT 3600 ENVIRONMENT "${told}")
     endif()
 
     if(guest_stories)

@@ -24,9 +24,13 @@ std::string seconds(Duration d) {
     return std::to_string(d / 1h) + " h";
 }
 
+// The cause of others: they name it, so that nobody looks for a second one.
+bool without_ipvs(const config::Config& config, const Facts& facts) {
+    return facts.datapath_missing && !config.services.empty();
+}
+
 void of_table(const config::Config& config, const Facts& facts, Instant now, Troubles& out) {
-    if (facts.datapath_missing && !config.services.empty())
-        out.push_back({"ipvs", "", *facts.datapath_missing, false, {}});
+    if (without_ipvs(config, facts)) out.push_back({"ipvs", "", *facts.datapath_missing, false, {}});
     if (now - facts.refused_at < memory_of_refusal)
         for (const auto& [change, reason] : facts.refused)
             out.push_back({"ipvs", change, "the kernel refuses to " + change + ": " + reason, false, {}});
@@ -89,7 +93,8 @@ std::pair<std::string, std::string> named(Vhid vhid, carp::Refusal why) {
     return {"trailer", number(vhid) + " " + std::string(to_string(why))};
 }
 
-void of_vhid(const link::VhidReport& vhid, const Facts& facts, Instant now, Troubles& out) {
+void of_vhid(const link::VhidReport& vhid, const config::Config& config, const Facts& facts, Instant now,
+             Troubles& out) {
     const std::string name = "vhid " + number(vhid.vhid);
     if (vhid.role == carp::Role::init)
         out.push_back({"link", vhid.interface, name + " takes no part in the election: " + vhid.because, false, {}});
@@ -104,7 +109,8 @@ void of_vhid(const link::VhidReport& vhid, const Facts& facts, Instant now, Trou
     if (waits && now - vhid.since > 2s)
         out.push_back({"address",
                        number(vhid.vhid),
-                       name + " leads but does not take its addresses, because its virtual servers are not in place",
+                       name + " leads but does not take its addresses, because its virtual servers are not in place" +
+                           (without_ipvs(config, facts) ? ": see the trouble ipvs" : ""),
                        false,
                        {}});
     if (vhid.stepped_down && vhid.role == carp::Role::backup) {
@@ -130,13 +136,15 @@ void of_vhid(const link::VhidReport& vhid, const Facts& facts, Instant now, Trou
     // A newcomer's, for the moment until it has heard of its pools, is no trouble.
     const auto demoted = facts.demoted_since.find(vhid.vhid);
     if (vhid.demotion.value() > 0 && demoted != facts.demoted_since.end() && now - demoted->second >= 2s)
-        out.push_back({"demotion",
-                       number(vhid.vhid),
-                       name + " is demoted by " + std::to_string(vhid.demotion.value()) +
-                           ": peers that are well are preferred; the cause is another trouble in this list or a "
-                           "recent one in koi events",
-                       true,
-                       {}});
+        out.push_back(
+            {"demotion",
+             number(vhid.vhid),
+             name + " is demoted by " + std::to_string(vhid.demotion.value()) +
+                 ": peers that are well are preferred; the cause is " +
+                 (without_ipvs(config, facts) ? "the trouble ipvs"
+                                              : "another trouble in this list or a recent one in koi events"),
+             true,
+             {}});
 }
 
 // Only where nodes sign do they say that they stand by. One that only prefers to may have peers that never do.
@@ -202,7 +210,7 @@ std::string what_of_stranger(const link::Report& speaker, const IpAddress& vip, 
 void of_speaker(const config::Config& config, const Facts& facts, Instant now, Troubles& out) {
     if (!facts.speaker) return;
     for (const auto& vhid : facts.speaker->vhids) {
-        of_vhid(vhid, facts, now, out);
+        of_vhid(vhid, config, facts, now, out);
         const auto group = std::ranges::find(config.vips, vhid.vhid, [](const auto& g) { return g.carp.vhid; });
         if (group != config.vips.end()) of_standby(vhid, group->carp.auth, facts, now, out);
     }

@@ -143,11 +143,13 @@ Worker::Worker(Loop& loop, WorkerSetup setup, config::Config configuration, Chan
     : loop_(loop),
       setup_(std::move(setup)),
       config_(std::move(configuration)),
+      event_file_(setup_.runtime_directory),
       speaker_end_(std::move(speaker)),
       format_(format) {}
 
 Outcome Worker::start() {
     started_ = configured_ = loop_.now();
+    events_.go_on(event_file_.read());
     // What ends us is the speaker's word or the end of its channel, not a key pressed on its terminal.
     for (const int signal : {SIGTERM, SIGINT, SIGHUP})
         signals_.push_back(loop_.on_signal(signal, Priority::facts, "signal", [] {}));
@@ -516,6 +518,8 @@ void Worker::happened(int level, std::string_view event, std::string_view senten
     if (log_it) log::note(static_cast<log::Level>(level), event, sentence, fields);
     const auto& kept =
         events_.add({0, loop_.now(), level, std::string(event), std::string(sentence), std::move(fields)});
+    if (auto written = event_file_.write(events_); !written)
+        log::note(log::Level::warning, "events", written.error().story);
     if (!control_) return;
     status::Status times;  // an event needs no more than the time of day
     times.at = loop_.now();

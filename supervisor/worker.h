@@ -17,6 +17,7 @@
 #include "supervisor/control/control_server.h"
 #include "supervisor/control/sent_files.h"
 #include "supervisor/desired.h"
+#include "supervisor/event_file.h"
 #include "supervisor/facts.h"
 #include "supervisor/scout_process.h"
 #include "supervisor/snapshot.h"
@@ -106,6 +107,7 @@ private:
     Desired desired_;
     std::vector<status::Trouble> troubles_;
     status::EventLog events_;
+    EventFile event_file_;
     std::unique_ptr<ipvs::Datapath> datapath_;
     Channel speaker_end_;  // until start()
     std::unique_ptr<ChannelOnLoop> speaker_;

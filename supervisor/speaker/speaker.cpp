@@ -22,11 +22,12 @@ namespace koi::speaker {
 
 namespace {
 
-constexpr Duration worker_grace = 10s;   // without a worker for longer: demoted
-constexpr Duration table_patience = 2s;  // a master whose table is not ready by then is demoted
-constexpr Duration heard_pause = 30s;    // between two writings of what was heard
-constexpr Duration last_writing = 1s;    // a disk may take that long when we end
-constexpr Duration leave_patience = 5s;  // how long the worker may take to let go of the tables
+constexpr std::size_t most_untold = 100;  // events that wait for a worker
+constexpr Duration worker_grace = 10s;    // without a worker for longer: demoted
+constexpr Duration table_patience = 2s;   // a master whose table is not ready by then is demoted
+constexpr Duration heard_pause = 30s;     // between two writings of what was heard
+constexpr Duration last_writing = 1s;     // a disk may take that long when we end
+constexpr Duration leave_patience = 5s;   // how long the worker may take to let go of the tables
 
 }  // namespace
 
@@ -57,7 +58,8 @@ Speaker::Speaker(Loop& loop, vip::KernelAddresses kernel, Notes notes, Memory me
       watchdog_(loop) {}
 
 void Speaker::start(std::vector<std::string> problems) {
-    problems_ = std::move(problems);
+    for (auto& problem : problems)
+        tell_worker({static_cast<int>(log::Level::warning), "memory", std::move(problem), {}});
     watch_everything();
     worker_.start();
 }
@@ -197,8 +199,7 @@ void Speaker::settle_watchdog() {
 void Speaker::brief_worker() {
     // A reload that the worker before has begun is over. Said twice it changes nothing.
     if (ready_told_ && !stopping_) sd_notify(0, "READY=1");
-    for (const auto& problem : std::exchange(problems_, {}))
-        worker_.send(link::Happened{static_cast<int>(log::Level::warning), "memory", problem, {}});
+    for (const auto& happened : std::exchange(untold_, {})) worker_.send(happened);
     tell_waiting_role();
     for (const auto& [vhid, g] : groups_) worker_.send(told(*g));
     if (settled_once_) report();
@@ -207,7 +208,7 @@ void Speaker::brief_worker() {
 
 void Speaker::worker_gone(const std::string& because) {
     if (stopping_) return leave_when_free();
-    log::note(log::Level::error, "worker", because + "; adverts and forwarding go on, starting it again");
+    tell(log::Level::error, "worker", because + "; adverts and forwarding go on, starting it again", {});
 }
 
 // ---- From the kernel ----
@@ -249,7 +250,7 @@ void Speaker::look(bool resume) {
             if (!peer.is_v4() && !peer.is_link_local()) global.insert(g->settings().carp.interface);
     }
     for (auto& [interface, w] : wires_) {
-        const bool worked = w->works();
+        const bool worked = w->worked();
         const auto link = kernel_.link(interface);
         const auto done = w->look(link ? *link : std::nullopt, *found, vips, global.contains(interface));
         if (!done) tell(log::Level::error, "link", done.error().story, {{"interface", interface}});
@@ -362,7 +363,13 @@ void Speaker::report() {
 
 void Speaker::tell(log::Level level, std::string_view event, std::string_view sentence, const log::Fields& fields) {
     log::note(level, event, sentence, fields);
-    worker_.send(link::Happened{static_cast<int>(level), std::string(event), std::string(sentence), fields});
+    tell_worker({static_cast<int>(level), std::string(event), std::string(sentence), fields});
+}
+
+void Speaker::tell_worker(link::Happened happened) {
+    if (worker_.listens()) return worker_.send(happened);
+    untold_.push_back(std::move(happened));
+    if (untold_.size() > most_untold) untold_.pop_front();
 }
 
 void Speaker::finish() {

@@ -12,6 +12,7 @@
 // a peer leads and this node does not come back to fail again.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -110,6 +111,7 @@ private:
     bool is_free() const;  // leads nowhere
     void leave_when_free();
     void tell(log::Level, std::string_view event, std::string_view sentence, const log::Fields&);
+    void tell_worker(link::Happened);
 
     Group* group(Vhid);
     std::set<vip::Held> held_of(const link::VhidSettings&) const;
@@ -149,7 +151,7 @@ private:
     Instant slip_since_{};
     Instant heard_kept_{};
     std::string memory_trouble_;
-    std::vector<std::string> problems_;  // of the memory's opening, until a worker was told
+    std::deque<link::Happened> untold_;  // while no worker listened
     RefusalLines refusal_lines_;
     LastRefusals last_refusals_;
     log::RateLimit sender_limit_{20, 60s}, silent_limit_{6, 60s};

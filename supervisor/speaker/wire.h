@@ -36,6 +36,9 @@ public:
     std::vector<const carp::AdvertSocket*> sockets() const;
 
     bool works() const { return link_ && link_->works(); }
+    // The same; before the first look, whether the program before found so, which closes its sockets when a link
+    // goes.
+    bool worked() const { return works() || (!link_ && !open_.empty()); }
     // Up, and with a source address and a socket for this family.
     bool can_speak(Family) const;
     const std::optional<vip::Link>& link() const { return link_; }

@@ -95,7 +95,7 @@ void WorkerProcess::start() {
 }
 
 void WorkerProcess::send(const link::Message& message) {
-    if (!channel_ || !format_ || !link::is_spoken(message, *format_)) return;
+    if (!listens() || !link::is_spoken(message, *format_)) return;
     if (auto done = channel_->send(link::encode(message, *format_)); !done && pid_ != 0) {
         log::note(log::Level::error, "worker", "the worker does not listen (" + done.error().story + "); ending it");
         ::kill(pid_, SIGKILL);

@@ -39,6 +39,7 @@ public:
 
     void start();
     void send(const link::Message&);
+    bool listens() const { return channel_ && format_; }  // to send()
     bool runs() const { return pid_ != 0; }
     // Since when there has been no worker; nullopt while there is one that has spoken.
     std::optional<Instant> missing_since() const { return missing_since_; }

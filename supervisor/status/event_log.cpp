@@ -5,6 +5,13 @@
 
 namespace koi::status {
 
+void EventLog::go_on(std::vector<Event> before) {
+    if (before.empty()) return;
+    last_ = before.back().number;
+    const auto n = static_cast<std::ptrdiff_t>(std::min(before.size(), most_));
+    events_.assign(std::make_move_iterator(std::prev(before.end(), n)), std::make_move_iterator(before.end()));
+}
+
 const Event& EventLog::add(Event event) {
     event.number = ++last_;
     events_.push_back(std::move(event));

@@ -1,6 +1,7 @@
 """podman for stories: a storage that is gone afterwards, containers on the lab's hosts, and what they leave behind."""
 
 import contextlib
+import ctypes
 import json
 import os
 import shlex
@@ -10,8 +11,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import lab
 from processes import ROOT, Failed
 
+CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
+
+IMAGE = "localhost/koi:latest"
 FIVE = "NET_ADMIN,NET_RAW,SETUID,SETGID,SETPCAP"
 # Where we may not raise limits (a container, some build machines), crun must not try; elsewhere these do no harm.
 CONTAINERS_CONF = """\
@@ -34,7 +39,11 @@ runroot = "{0}/run"
 
 @contextlib.contextmanager
 def private_host():
-    """/etc, /run and /var/lib as this machine has them, but what is written there is ours alone."""
+    """From now on this process has mounts, a network and a cgroup tree of its own; /etc, /run and /var/lib as this machine has
+    them, but what is written there is ours alone."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS | CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "no namespaces may be made here")
+    mount("--make-rprivate", "/")
     for old in Path("/var/tmp").glob("koi-podman-*"):  # of runs that were killed outright
         if not Path("/proc", old.name.split("-")[2]).exists():
             shutil.rmtree(old, ignore_errors=True)
@@ -64,6 +73,29 @@ def mount(*words):
     subprocess.run(["mount", *words], check=True)
 
 
+class Lab(lab.Lab):
+    """The lab of tests/netns on a private host, with podman in it."""
+
+    def __init__(self, package, archive, verbose):
+        super().__init__(verbose)
+        self._package, self._archive, self._around = package, archive, contextlib.ExitStack()
+
+    def __enter__(self):
+        with contextlib.ExitStack() as around:
+            around.enter_context(private_host())
+            super().__enter__()
+            around.push(super().__exit__)
+            self.podman = Podman(self, self._package, self._archive)
+            self._around = around.pop_all()
+        return self
+
+    def __exit__(self, kind, value, trace):
+        try:
+            self.podman.end(failed=kind is not None)
+        finally:
+            self._around.__exit__(kind, value, trace)
+
+
 class Podman:
     def __init__(self, lab, package, archive):
         self.lab, self.package, self.archive = lab, package, archive
@@ -79,7 +111,7 @@ class Podman:
         """The image, under the name that the documentation gives it; once."""
         if not self._loaded:
             self._loaded = True
-            self.run("tag", self.run("load", "-q", "-i", self.archive).stdout.split()[-1], "koi")
+            self.run("tag", self.run("load", "-q", "-i", self.archive).stdout.split()[-1], IMAGE)
 
     def end(self, failed):
         for name in self.names if self._loaded else ():
@@ -111,8 +143,8 @@ class Podman:
         if typed is None:
             folders = [f"-v={host.folder}/{inside}:{path}" for inside, path in
                        (("etc", "/etc/koi:ro"), ("state", "/var/lib/koi"), ("run", "/run/koi"))]
-            words = ["run", "-d", "--name", name, "--network=host", "--read-only", *folders,
-                     *(options or ["--cap-drop=all", f"--cap-add={FIVE}"]), "koi", *image]
+            words = ["run", "-d", "--pull=never", "--name", name, "--network=host", "--read-only", *folders,
+                     *(options or ["--cap-drop=all", f"--cap-add={FIVE}"]), IMAGE, *image]
         else:
             words = shlex.split(typed)[1:]
         self.run(*words, host=host)
@@ -124,8 +156,8 @@ class Podman:
         self.load()
         folders = [f"-v={host.folder}/{inside}:{path}" for inside, path in
                    (("etc", "/etc/koi:ro"), ("state", "/var/lib/koi"), ("run", "/run/koi"))]
-        return self.run("run", "--rm", "--network=host", "--read-only", *folders,
-                        *(options or ["--cap-drop=all", f"--cap-add={FIVE}"]), "koi", *words, host=host, check=check)
+        return self.run("run", "--rm", "--pull=never", "--network=host", "--read-only", *folders,
+                        *(options or ["--cap-drop=all", f"--cap-add={FIVE}"]), IMAGE, *words, host=host, check=check)
 
 
 class Container:

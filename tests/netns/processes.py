@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -239,6 +240,23 @@ def descendants(pid):
     except (FileNotFoundError, ProcessLookupError):
         pass
     return found
+
+
+class Busy:
+    """with Busy(): …   as many programs as there are processors, or so many, do nothing but compute."""
+
+    SPIN = "import os\nwhile os.getppid() == {}:\n    for _ in range(100_000): pass"  # ends by itself if we are killed
+
+    def __init__(self, programs=None):
+        self.number = programs or os.cpu_count()
+
+    def __enter__(self):
+        self.programs = [subprocess.Popen([sys.executable, "-c", self.SPIN.format(os.getpid())]) for _ in range(self.number)]
+
+    def __exit__(self, *_):
+        for program in self.programs:
+            program.kill()
+            program.wait()
 
 
 class Watching(Process):

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from lab import story
-from podman import FIVE, Container, command_of_the_documentation, configure, left_behind
+from podman import FIVE, IMAGE, Container, command_of_the_documentation, configure, documented_lines, left_behind
 
 FOLDER = Path(__file__).resolve().parents[3] / "packaging/container"
 VIP = "10.77.0.100"
@@ -51,13 +51,24 @@ def story_unit_quadlet_and_compose_say_what_the_command_says(lab):
         quadlet.setdefault(name, []).append(value)
     lab.check(set(quadlet["Volume"]) == documented["volumes"] and set(quadlet["AddCapability"][0].split()) == documented["caps"]
               and quadlet["Network"] == [documented["--network"]] and quadlet["DropCapability"] == ["all"]
-              and quadlet["ReadOnly"] == ["true"] and quadlet["HealthCmd"] == [documented["--health-cmd"]], "the quadlet")
+              and quadlet["Image"] == [IMAGE] and quadlet["Pull"] == ["never"] and quadlet["ReadOnly"] == ["true"] and quadlet["HealthCmd"] == [documented["--health-cmd"]], "the quadlet")
 
     compose = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["koi"]
     lab.check(set(compose["volumes"]) == documented["volumes"] and set(compose["cap_add"]) == documented["caps"]
               and compose["cap_drop"] == ["ALL"] and compose["network_mode"] == "host" and compose["read_only"] is True
               and compose["healthcheck"]["test"] == ["CMD", *documented["--health-cmd"].split()], "the compose file")
-    lab.check(re.search(r"^image: ", (FOLDER / "compose.yaml").read_text().replace("    ", ""), re.M) is not None, "it names an image")
+    lab.check(compose["image"] == IMAGE and compose["pull_policy"] == "never", "which asks no registry for it")
+
+
+@story(timeout=30)
+def story_no_registry_is_asked_for_the_image(lab):
+    """Every command that runs a container names the image whole, and forbids to fetch one of that name from elsewhere."""
+    commands = [line for line in documented_lines() + lines_of(FOLDER / "koi-container.service")
+                if re.match(r"(ExecStart=/usr/bin/)?podman run", line)]
+    lab.check(len(commands) == 6, "the documentation and the unit run it")
+    for line in commands:
+        words = shlex.split(line)
+        lab.check(IMAGE in words and "--pull=never" in words[:words.index(IMAGE)], line)
 
 
 @story(timeout=90)

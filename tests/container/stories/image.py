@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from lab import story
+from podman import IMAGE
 
 ROOT = Path(__file__).resolve().parents[3]
 MEGABYTE = 1_000_000
@@ -37,7 +38,7 @@ def story_the_same_package_elsewhere_makes_the_same_image(lab):
     digest, manifest = layout(first)
     size = sum(layer["size"] for layer in manifest["layers"])
     lab.check(size <= 20 * MEGABYTE, f"{size / MEGABYTE:.1f} MB")
-    lab.check(digest == lab.podman.run("image", "inspect", "-f", "{{.Digest}}", "koi").stdout.strip(),
+    lab.check(digest == lab.podman.run("image", "inspect", "-f", "{{.Digest}}", IMAGE).stdout.strip(),
               "podman has it under the same digest")
 
 
@@ -48,7 +49,7 @@ def story_the_image_says_what_is_in_it(lab):
     lab.podman.load()
 
     def ask(*words):
-        return lab.podman.run("run", "--rm", "--network=none", "--entrypoint", words[0], "koi", *words[1:], host=host).stdout
+        return lab.podman.run("run", "--rm", "--pull=never", "--network=none", "--entrypoint", words[0], IMAGE, *words[1:], host=host).stdout
 
     listed = ask("cat", "/usr/share/koi/packages").splitlines()
     names = [line.split()[0] for line in listed]
@@ -65,6 +66,6 @@ def story_the_image_says_what_is_in_it(lab):
         lab.check(missing == "", f"{program}, too")
     lab.check(ask("find", "/", "-xdev", "-perm", "/6000") == "", "nothing is set-uid")
     version = next(line.split()[1] for line in listed if line.startswith("koi "))
-    label = lab.podman.run("image", "inspect", "-f", '{{index .Labels "org.opencontainers.image.version"}}', "koi").stdout.strip()
+    label = lab.podman.run("image", "inspect", "-f", '{{index .Labels "org.opencontainers.image.version"}}', IMAGE).stdout.strip()
     lab.check(label == version, f"its label says version {label}")
     lab.check("vips:" in ask("cat", "/usr/share/doc/koi/examples/koi.yaml"), "the example is there")

@@ -1,26 +1,12 @@
 """`apt upgrade` under traffic: nobody notices, whichever node is first, and what does not work changes nothing."""
 
-import os
-import subprocess
-import sys
 import time
 
 from adverts import Ear
 from another_release import another, later
 from machines import VIP, story
 from nodes import figures, rounds
-
-
-class Busy:
-    """As many programs as there are processors do nothing but compute."""
-
-    def __enter__(self):
-        self.programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count())]
-
-    def __exit__(self, *_):
-        for program in self.programs:
-            program.kill()
-            program.wait()
+from processes import Busy
 
 
 def versions(machine):

@@ -1,5 +1,6 @@
 """When a process of Koi dies, hangs, or cannot be had: what goes on, what is let go of, and what the client sees."""
 
+import json
 import os
 import shutil
 import signal
@@ -113,6 +114,10 @@ def story_worker_dies(lab):
             lab.check(took <= 1.5, "within about a second")
     lab.check_soon(dark.seconds, 0.1, "the client saw nothing")
     lab.check(status(left)["speaker"]["worker_restarts"] == 2, "the status counts them")
+    events = [json.loads(line) for line in left.koid.koi("events", "-o", "json").stdout.splitlines()]
+    lab.check([event["number"] for event in events] == list(range(1, len(events) + 1)), "events are numbered on")
+    lab.check(sum("vhid 51 is master" in event["sentence"] for event in events) == 1, "what the first worker told is told on")
+    lab.check(sum("ended by signal 9" in event["sentence"] for event in events) == 2, "and that two have died")
     lab.check((became_master(left), became_master(right)) == (1, 0), "no role changed")
     lab.check(status(left)["troubles"] == [], "no trouble is left")
 

@@ -68,7 +68,7 @@ def story_each_process_has_what_it_needs(lab):
     uid, gid = under_unit.ids()
     lab.check(about(left.koid.pid)["Uid"].split() == [str(uid)] * 4, f"koid is user {uid}")
     run = left.koid.folder / "run"
-    for file in ("resume", "lock", "held", "lives", "applied.yaml"):
+    for file in ("resume", "lock", "held", "lives", "applied.yaml", "events"):
         found = (run / file).stat()
         lab.check((found.st_mode & 0o777, found.st_uid) == (0o600, uid), f"run/{file} is {found.st_mode & 0o777:o}")
     socket = left.koid.socket.stat()

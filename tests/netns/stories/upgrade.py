@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from datetime import datetime
 
@@ -12,7 +10,7 @@ from adverts import Ear
 from lab import story
 from nodes import (FAST, VIP, ask, became_master, figures, group, process_of, role, rounds, status, trouble,
                    wait_for_master)
-from processes import BUILD
+from processes import BUILD, Busy
 
 PROGRAMS = ("koid", "koid-worker", "koid-scout", "koi", "version")
 SIGNED = {"auth": "require", "auth_keys": {1: "{dir}/auth.key"}}
@@ -59,18 +57,6 @@ def upgrade(node, check=True):
     return done
 
 
-class Busy:
-    """with Busy(): …   as many programs as there are processors do nothing but compute."""
-
-    def __enter__(self):
-        self.programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count())]
-
-    def __exit__(self, *_):
-        for program in self.programs:
-            program.kill()
-            program.wait()
-
-
 @story(needs={"koid"}, timeout=120)
 def story_the_programs_change_and_nobody_notices(lab):
     """At ten adverts a second with busy processors, koid and its worker become other programs: no role, no question, no
@@ -108,6 +94,7 @@ def story_the_programs_change_and_nobody_notices(lab):
     lab.check(sum(refused.values()) == 0, f"right believed every advert: {refused}")
     lab.check(versions(left)["upgrade"]["number"] == len(silences), "each is counted")
     lab.check("has taken over" in left.koid.text(), "the log says so")
+    lab.check(left.koid.text().count("eth0 is up") == 1, "and of the link nothing, which is as it was")
 
 
 @story(needs={"koid"}, timeout=90)
@@ -127,6 +114,9 @@ def story_what_is_known_outlives_the_program(lab):
     for what in ("role", "because", "stepped_down", "became_master", "own_address"):
         lab.check(before[what] == after[what], f"{what} is as it was: {after[what]}")
     lab.check(after["adverts"]["accepted"] >= before["adverts"]["accepted"], "what was counted is counted on")
+    said = [json.loads(line)["sentence"] for line in left.koid.koi("events", "-o", "json").stdout.splitlines()]
+    for what in ("vhid 51 is master", "asked vhid 51 to step down", "has taken over from"):
+        lab.check(sum(what in sentence for sentence in said) == 1, f"it is told once: {what}")
     lab.run_for(2)
     lab.check(role(right) == "master" and role(left) == "backup", "the step-down still counts")
     left.koid.koi("step-up", "51")

@@ -1,5 +1,5 @@
 // tests/golden/config: NAME.yaml with its normal form (NAME.printed) and what is said about it (NAME.complaints, also
-// warnings). Run with KOI_GOLDEN_WRITE=1 to write what is now, and read the difference before you keep it.
+// warnings). Run with KOI_WRITE_GOLDEN=1 to write what is now, and read the difference before you keep it.
 #include <gtest/gtest.h>
 
 #include "tests/unit/config/golden.h"
@@ -9,7 +9,7 @@ namespace {
 
 void expect_golden(const Files& files, const std::string& name, const std::string& now) {
     const std::string path = KOI_SOURCE_DIR "/tests/golden/config/" + name;
-    if (std::getenv("KOI_GOLDEN_WRITE")) {
+    if (std::getenv("KOI_WRITE_GOLDEN")) {
         if (now.empty())
             std::filesystem::remove(path);
         else

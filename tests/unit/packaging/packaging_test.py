@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """What the package brings beside programs: the manual, the journal's texts, the completion, shell scripts, one version.
 
-    packaging_test.py ROOT        ROOT: the source tree
+    packaging_test.py ROOT [KOI]        ROOT: the source tree; KOI: the program koi, whose options are compared
 """
 
 import os
@@ -14,6 +14,7 @@ import unittest
 from pathlib import Path
 
 ROOT = Path(sys.argv.pop(1) if len(sys.argv) > 1 else ".").resolve()
+KOI = Path(sys.argv.pop(1)).resolve() if len(sys.argv) > 1 else None
 PACKAGING = ROOT / "packaging"
 PAGES = sorted((PACKAGING / "man").iterdir())
 COMPLETION = PACKAGING / "completion/koi"
@@ -127,6 +128,62 @@ class Completion(unittest.TestCase):
         commands = {m[1].replace("\\-", "-") for m in re.finditer(r'^\.TP\n(?:\.TQ\n)?\.[BRI]+ "?([a-z][a-z\\-]*)', part, re.M)}
         self.assertIn("reload", commands)
         self.assertLessEqual(commands, set(self.complete("koi ")), "commands that <TAB> does not offer")
+
+
+    def test_after_an_option_with_a_value_no_other_word_is_offered(self):
+        for line in ("koi drill --probe ", "koi drill --probe 192.0.2.1 --seconds ", "koi events -n ", "koi upgrade --wait "):
+            self.assertEqual(self.complete(line), [], line)
+
+    @unittest.skipIf(KOI is None, "without a koi to ask")
+    def test_what_is_offered_is_what_the_help_lists(self):
+        everywhere, commands = Options.of_all(), Options.commands()
+        self.assertEqual({one for one in self.complete("koi ") if not one.startswith("-")}, set(commands))
+        for command in commands:
+            with self.subTest(command):
+                offered = {one for one in self.complete(f"koi {command} -") if one.startswith("--")}
+                own = {one for one in Options.of(command) if one.startswith("--")}
+                if command not in ("version", "help"):
+                    self.assertEqual(own - offered, set(), "<TAB> does not offer")
+                self.assertEqual(offered - own - everywhere, set(), "<TAB> offers what there is not")
+        self.assertEqual({one for one in self.complete("koi --") if one not in everywhere}, set())
+
+
+class Options:
+    """Those that the program itself lists, and how it spells them."""
+
+    @staticmethod
+    def of(*words):
+        """A command's; without one, those of the summary."""
+        done = run(KOI, *words, "--help")
+        assert done.returncode == 0, done
+        # "  -o,--output FORMAT" of a command, "      --watch[=SECONDS]" of the summary
+        lines = re.findall(r"^ {2,6}((?:-\S+ ?)+)", done.stdout, re.M)
+        return {one.split("[")[0] for line in lines for one in re.findall(r"[^ ,]+", line)}
+
+    @staticmethod
+    def commands():
+        return re.findall(r"^  koi ([a-z-]+)", run(KOI, "--help").stdout, re.M)
+
+    @classmethod
+    def of_all(cls):
+        """What goes with every command, of which only the summary tells; and --version, which is one."""
+        of_one = {option for command in cls.commands() for option in cls.of(command)} - {"-h", "--help"}
+        return cls.of() - of_one | {"-h", "--help", "--version"}
+
+
+@unittest.skipIf(KOI is None, "without a koi to ask")
+class OptionsInTheManual(unittest.TestCase):
+    def setUp(self):
+        page = (PACKAGING / "man/koi.1").read_text()
+        page = page[page.index(".SH COMMANDS"):page.index(".SH EXIT STATUS")]
+        self.page = re.sub(r"\\f[BIRP]", "", page).replace("\\-", "-")
+
+    def test_it_has_every_option_of_the_program_and_no_other(self):
+        there = {option for command in Options.commands() for option in Options.of(command)} | Options.of_all()
+        self.assertLessEqual({"-o", "--output", "--probe", "--adopt", "--no-colour", "--watch"}, there)
+        written = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", self.page))
+        self.assertEqual(there - written, set(), "options of koi that koi.1 does not have")
+        self.assertEqual(written - there, {"--no-color"}, "options that koi.1 has and koi does not list")
 
 
 class Shell(unittest.TestCase):

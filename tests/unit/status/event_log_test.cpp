@@ -46,5 +46,19 @@ TEST(EventLog, ForgetsTheOldest) {
     EXPECT_EQ(kept.back().number, 5000u);
 }
 
+TEST(EventLog, GoesOnWithWhatAnotherHad) {
+    EventLog before;
+    for (const char* word : {"a", "b", "c"}) before.add(named(word));
+    EventLog log(2);
+    log.go_on(before.after(0));
+    EXPECT_EQ(log.last(), 3u);
+    ASSERT_EQ(log.after(0).size(), 2u);
+    EXPECT_EQ(log.after(0).front().event, "b");
+    EXPECT_EQ(log.add(named("d")).number, 4u);
+    EventLog first;
+    first.go_on({});
+    EXPECT_EQ(first.add(named("a")).number, 1u);
+}
+
 }  // namespace
 }  // namespace koi::status

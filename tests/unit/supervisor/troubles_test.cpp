@@ -90,6 +90,24 @@ std::string sentence_of(const std::vector<status::Trouble>& list, const std::str
     return "";
 }
 
+TEST(Troubles, WhatFollowsFromAnotherOneNamesIt) {
+    Facts facts;
+    facts.speaker = a_vhid(carp::Role::master);
+    facts.speaker->vhids.front().demotion = *Demotion::of(240);
+    facts.speaker->vhids.front().vips.front().desired = false;
+    facts.demoted_since[vhid] = now - 10s;
+    const auto ends_with_it = [&](const std::string& what) {
+        const auto list = troubles(one_service(), facts, {}, now);
+        EXPECT_TRUE(has(list, what, "51")) << what;
+        return sentence_of(list, what, "51").ends_with("the trouble ipvs");
+    };
+    EXPECT_FALSE(ends_with_it("demotion"));
+    EXPECT_FALSE(ends_with_it("address"));
+    facts.datapath_missing = "the kernel has no ip_vs";
+    EXPECT_TRUE(ends_with_it("demotion"));
+    EXPECT_TRUE(ends_with_it("address"));
+}
+
 link::RefusalReport refusal(carp::Refusal why, const std::string& source, Instant at) {
     return {why, *IpAddress::parse(source), at, source + " said it"};
 }
