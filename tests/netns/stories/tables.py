@@ -177,14 +177,14 @@ def story_a_killed_worker_is_not_noticed(lab):
 @story(needs=NEEDS, timeout=60)
 def story_koid_killed_resumes(lab):
     "kill -9 for all of koid, started again before the peer loses patience: same role, same table, no connection lost."
-    scene, left, right = pair(lab, 1, (0, 100))
+    scene, left, right = pair(lab, 2, (0, 100))  # 6 s of patience: a busy machine needs some to start koid
     undisturbed = Undisturbed(scene, left)
     left.koid.kill()
     lab.run_for(0.3)
     lab.check(left.holds(VIP4) and saved(left) == undisturbed.table, "address and table stand without koid")
     again = lab.koid(left, scene.told | {"carp": {**scene.told["carp"], "advskew": 0}})
     again.wait_ready()
-    lab.run_for(4)  # longer than the peer waits
+    lab.run_for(8)  # longer than the peer waits
     undisturbed.check("koid was killed and started again")
     lab.check(role_of(left)[0] == "master" and role_of(right) == ("backup", 0), "left leads as before, right never did")
     scene.list(red=5, green=1)
