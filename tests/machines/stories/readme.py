@@ -117,7 +117,7 @@ def story_the_readme_makes_a_pair(lab):
     lab.within(watch.longest_dark, 0, began, f"{watch.failures} of {watch.probes} pings lost, dark")
 
 
-@story(needs={"ip_vs"}, timeout=300, packages=SSH)
+@story(needs={"ip_vs"}, timeout=900, packages=SSH)
 def story_the_readme_serves(lab):
     """README's commands to their end: the web service answers through the address that the pair holds."""
     for number, name in ((11, "red"), (12, "blue")):
