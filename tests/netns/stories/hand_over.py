@@ -1,5 +1,7 @@
 """An agreed hand-over between nodes that sign: a client that asks every 2 ms misses nothing."""
 
+import time
+
 from adverts import Ear
 from lab import story
 from nodes import VIP, group, metric, role, rounds, start_again, status, trouble, wait_for_master
@@ -24,8 +26,21 @@ class Pair:
         self.lab.wait_until(lambda: any(one["standby"] for one in status(leader, "peers").get("peers", [])), 10,
                             f"{leader.name} hears that somebody stands by")
 
+    def drill(self, attempts=3):
+        """koi drill on the left node. Where a bare loop beside it was kept waiting, too, for a third of what a hand-over may
+        take, a loss is the machine's, and it is tried again."""
+        for _ in range(attempts):
+            began = time.monotonic()
+            done = self.left.koid.koi("drill", "51", check=False, timeout=40)
+            late = self.lab.bare_loop.longest(began)
+            if done.returncode == 0 or late < 0.005:
+                break
+            self.lab.say(f"once more; a bare loop was late by {1000 * late:.0f} ms itself: {done.stdout.strip()}")
+        return done
+
     def watch(self):
         both = [self.left, self.right]
+        self.began = time.monotonic()
         self.watching = self.client.watch(VIP, proto="ping", every_ms=2, timeout_ms=200)
         self.owners = self.client.owners(VIP, both)
         self.lab.run_for(0.3)
@@ -35,7 +50,8 @@ class Pair:
         self.watching.end()
         self.owners.end()
         check, answers = self.lab.check, self.watching
-        check(not answers.failures, f"{what}: {answers.failures} of {answers.probes} requests failed")
+        self.lab.check_soon(answers.longest_dark if answers.failures else 0, 0,
+                            f"{what}: {answers.failures} of {answers.probes} requests failed", since=self.began)
         self.lab.check_soon(self.owners.doubly, 0.02, "both answered for a moment at most")
         for node in (self.left, self.right):
             check(not trouble(node, "lease"), f"{what}: {node.name} can lease")
@@ -123,7 +139,7 @@ def story_a_drill(lab):
     third = lab.host("third", number=30).start([BUILD / "koi", "drill", "--probe", VIP])
     lab.run_for(0.3)
     pair.watch()
-    done = pair.left.koid.koi("drill", "51", check=False, timeout=40)
+    done = pair.drill()
     for line in done.stdout.splitlines():
         pair.left.say(line)
     lab.check(done.returncode == 0, f"the drill ends well: {done.stderr.strip()}")
