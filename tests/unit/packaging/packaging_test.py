@@ -59,6 +59,17 @@ class Versions(unittest.TestCase):
             self.assertIn(version, versions)
 
 
+class BuildDependencies(unittest.TestCase):
+    def test_dev_installs_what_dpkg_buildpackage_asks_for(self):
+        groups = re.findall(r"^    (build|deb)\) echo ((?:.*\\\n)*.*) ;;", (ROOT / "dev").read_text(), re.M)
+        self.assertEqual({name for name, _ in groups}, {"build", "deb"})
+        installed = {word for _, words in groups for word in words.split()}
+        asked = re.search(r"^Build-Depends: ((?:.*\n )*.*)", (PACKAGING / "debian/control").read_text(), re.M)[1]
+        for one in ["build-essential", *(part.split("(")[0].strip() for part in asked.split(","))]:  # dpkg asks for it unsaid
+            brought_by = "debhelper" if one == "debhelper-compat" or one.startswith("dh-sequence-") else one
+            self.assertIn(brought_by, installed, f"{one}: ./dev installs no such package")
+
+
 class Manual(unittest.TestCase):
     def test_every_page_is_shipped(self):
         shipped = (PACKAGING / "debian/koi.manpages").read_text().split()
