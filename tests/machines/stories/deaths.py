@@ -47,6 +47,7 @@ def story_each_process_hangs(lab):
     lab.start(lb1, lb2)
     wait_for_standby(lab, lb1)
     is_whole(lab, lb1)
+    lab.check(lb1.unit("WatchdogUSec") .startswith("1.5"), f"the watchdog waits for half of the peers' patience: {lb1.unit('WatchdogUSec')}")
     asked = both(lab, [lb1, lb2])
     for program in ("koid-scout", "koid-worker", "koid"):
         watch = lab.watch(VIP)

@@ -1,12 +1,12 @@
 """The unit as it is shipped, run by systemd itself: who its processes are, what happens when they hang or die, and what an
 operator meets who has not configured anything, or comes from a koid that ran as root."""
 
-import os
 import time
 from pathlib import Path
 
+from deeds import about, scout_is_nobody, user
 from machines import VIP, story
-from nodes import became_master, wait_for_master
+from nodes import wait_for_master
 
 LIST = "10.77.0.9:80\n"
 # No services: a kernel without ip_vs would not lead then.
@@ -23,30 +23,7 @@ def pair(lab, timeout=20, **parts):
     return lb1, lb2
 
 
-def about(pid):
-    return dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
-
-
-def user(machine, pid):
-    uid = about(pid)["Uid"].split()[0]
-    return machine.sh(f"getent passwd {uid} | cut -d: -f1").stdout.strip()
-
-
 AGREED = 0.02  # seconds: while one hands over to the other by agreement, both answer
-
-
-def check_resumed(lab, lb2, away, lease):
-    """Nobody else led if koid was back in time. A machine that needs seconds to start a program proves nothing here."""
-    if away < lease:
-        lab.check(became_master(lb2) == 0, f"back after {away:.2f} s, within its lease of {lease} s: lb2 never led")
-    else:
-        lab.say(f"this machine took {away:.2f} s to have koid back, longer than its lease of {lease} s")
-
-
-def scout_is_nobody(lab, machine):
-    lab.wait_until(lambda: machine.pid("koid-scout"), 10, "a scout runs")
-    lab.wait_until(lambda: int(about(machine.pid("koid-scout"))["CapPrm"], 16) == 0, 5, "and has given up all rights")
-    return user(machine, machine.pid("koid-scout"))
 
 
 @story(timeout=120)
@@ -60,7 +37,7 @@ def story_unit_life(lab):
     took = time.monotonic() - began
     lab.check(took <= 5, f"led {took:.2f} s after its start")
     lab.check(user(lb1, lb1.pid("koid")) == "koi" and user(lb1, lb1.pid("koid-worker")) == "koi", "speaker and worker are koi")
-    lab.check(scout_is_nobody(lab, lb1) == "koi-scout", "the scout is koi-scout")
+    scout_is_nobody(lab, lb1)
     for program, expected in (("koid", 0x3000), ("koid-worker", 0x1000), ("koid-scout", 0)):
         told = about(lb1.pid(program))
         lab.check(int(told["CapEff"], 16) == expected and told["NoNewPrivs"] == "1" and told["Seccomp"] == "2",
@@ -81,50 +58,6 @@ def story_unit_life(lab):
     lab.check(not lb1.holds(VIP) and lb1.sh("nft list ruleset 2>/dev/null | grep -c koi", check=False).stdout.strip() in ("", "0"),
               "nothing is left")
     lab.check(not lb1.journal(arguments=["-p", "err"]), "and nothing went wrong")
-
-
-@story(timeout=120)
-def story_unit_deaths(lab):
-    """Each process is killed, one after the other: it comes back as who it was, lb1 leads all the time, and NRestarts counts
-    the deaths of koid."""
-    lb1, lb2 = pair(lab)
-    owners, away = lab.owners(VIP, [lb1, lb2]), 0
-    for program in ("koid-scout", "koid-worker", "koid", "koid"):
-        died, before = time.monotonic(), lb1.kill(program)
-        lab.wait_until(lambda: lb1.pid(program) not in (None, before), 10, f"another {program}")
-        lab.wait_until(lambda: lb1.role() == "master", 15, "lb1 goes on as master")
-        away = max(away, time.monotonic() - died)
-        lab.check(scout_is_nobody(lab, lb1) == "koi-scout", "the scout is koi-scout")
-    lab.run_for(4)
-    owners.end()
-    lab.check(lb1.unit("NRestarts") == "2", "NRestarts is 2")
-    lab.check(lab.master(VIP) == "lb1", "lb1 leads")
-    check_resumed(lab, lb2, away, lease=1.8)  # 2.85 s, less the second since its last advert
-    lab.check(owners.doubly <= AGREED, "never two owners")
-
-
-@story(timeout=120)
-def story_unit_stopped_processes(lab):
-    """Each process is stopped (SIGSTOP): systemd notices a stopped koid within half of its peers' patience and the next one
-    resumes; koid notices a stopped worker, and that one a stopped scout."""
-    lb1, lb2 = pair(lab, carp={"advbase": 2})  # so that a busy machine, too, has started koid in the other half
-    lab.check(lb1.unit("WatchdogUSec") == "3s", f"the watchdog waits {lb1.unit('WatchdogUSec')}")
-    owners, watch = lab.owners(VIP, [lb1, lb2]), lab.watch(VIP)
-    away = 0
-    for program, patience in (("koid", 8), ("koid-worker", 9), ("koid-scout", 9)):
-        began, before = time.monotonic(), lb1.kill(program, "STOP")
-        lab.wait_until(lambda: lb1.pid(program) not in (None, before), patience, f"another {program}")
-        lab.say(f"{program}: replaced after {time.monotonic() - began:.2f} s")
-        lab.wait_until(lambda: lb1.role() == "master", 15, "lb1 leads")
-        away = away or time.monotonic() - began
-        lab.check(scout_is_nobody(lab, lb1) == "koi-scout", "the scout is koi-scout")
-    lab.run_for(2)
-    watch.end()
-    owners.end()
-    lab.check(owners.doubly <= AGREED, "never two owners")
-    check_resumed(lab, lb2, away, lease=3.7)  # 5.7 s, less the two since its last advert
-    lab.check(watch.failures == 0 or away >= 3.7, f"of {watch.probes} requests {watch.failures} were lost")
-    lab.check(lb1.unit("NRestarts") == "1", "one restart, by the watchdog")
 
 
 @story(timeout=90)
