@@ -30,7 +30,7 @@ def another(deb, folder, version, programs=None):
 
 def later(deb, folder, releases=1):
     """The package of the N-th release after this one (tests/later_release has built it)."""
-    programs = BUILD / f"later-{releases}"
+    programs = BUILD.with_name(f"{BUILD.name}-later-{releases}")
     if not (programs / "koid").exists():
         raise Failed(f"{programs} is not there; tests/later_release {BUILD} {releases} makes it")
     was = subprocess.run(["dpkg-deb", "-f", deb, "Version"], capture_output=True, text=True, check=True).stdout.strip()

@@ -200,7 +200,7 @@ def story_another_version_is_installed(lab):
 # Between releases. The later ones are of the same source, built with KOI_FORMAT_RAISED (tests/later_release).
 
 def later(lab, releases):
-    folder = BUILD / f"later-{releases}"
+    folder = BUILD.with_name(f"{BUILD.name}-later-{releases}")
     if not (folder / "koid").exists():
         raise AssertionError(f"{folder} is not there; tests/later_release makes it")
     return folder
