@@ -20,18 +20,13 @@ using status::Event;
 
 constexpr std::size_t pause_after_failure = 100;  // events; a full disk is not asked at each of them
 constexpr std::size_t largest = std::size_t{16} << 20;
+constexpr std::uint64_t largest_number = std::uint64_t{1}
+                                         << 53;  // what a reader of JSON can count; the next one fits, too
 
 // CLOCK_BOOTTIME begins anew with each boot, and a container's /run may outlive one.
 std::string first_line() {
     const auto boot = read_whole("/proc/sys/kernel/random/boot_id", 64);
     return json{{"boot", boot ? boot->substr(0, boot->find('\n')) : ""}}.dump() + "\n";
-}
-
-std::string line(const Event& event) {
-    const json tree = {{"number", event.number},     {"at_us", event.at.time_since_epoch().count()},
-                       {"level", event.level},       {"event", event.event},
-                       {"sentence", event.sentence}, {"fields", event.fields}};
-    return tree.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
 std::optional<Event> event_of(std::string_view text) {
@@ -45,6 +40,7 @@ std::optional<Event> event_of(std::string_view text) {
         event.event = tree.at("event").get<std::string>();
         event.sentence = tree.at("sentence").get<std::string>();
         event.fields = tree.at("fields").get<decltype(event.fields)>();
+        if (event.number == 0 || event.number > largest_number) return std::nullopt;
         return event;
     } catch (const json::exception&) {
         return std::nullopt;
@@ -53,27 +49,36 @@ std::optional<Event> event_of(std::string_view text) {
 
 }  // namespace
 
+std::string event_line(const Event& event) {
+    const json tree = {{"number", event.number},     {"at_us", event.at.time_since_epoch().count()},
+                       {"level", event.level},       {"event", event.event},
+                       {"sentence", event.sentence}, {"fields", event.fields}};
+    return tree.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+EventLines read_event_lines(std::string_view left) {
+    EventLines out;
+    while (!left.empty()) {
+        const auto end = left.find('\n');
+        auto event = event_of(left.substr(0, end));
+        out.whole = out.whole && event && end != left.npos;
+        if (!event || (!out.events.empty() && event->number != out.events.back().number + 1)) out.events.clear();
+        if (event) out.events.push_back(std::move(*event));
+        left.remove_prefix(end == left.npos ? left.size() : end + 1);
+    }
+    return out;
+}
+
 std::vector<Event> EventFile::read() {
     fd_.reset();
     lines_ = 0;
     const auto content = read_whole(path_, largest);
     const auto head = first_line();
-    std::vector<Event> events;
-    if (!content || !content->starts_with(head)) return events;
-    bool whole = true;
-    std::string_view left(*content);
-    for (left.remove_prefix(head.size()); !left.empty();) {
-        const auto end = left.find('\n');
-        auto event = event_of(left.substr(0, end));
-        if (!event || event->number == 0 || (!events.empty() && event->number != events.back().number + 1))
-            events.clear();
-        if (event) events.push_back(std::move(*event));
-        whole = whole && event && end != left.npos;
-        left.remove_prefix(end == left.npos ? left.size() : end + 1);
-    }
-    lines_ = events.size();
-    if (whole) fd_ = Fd(::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW));
-    return events;
+    if (!content || !content->starts_with(head)) return {};
+    auto lines = read_event_lines(std::string_view(*content).substr(head.size()));
+    lines_ = lines.events.size();
+    if (lines.whole) fd_ = Fd(::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW));
+    return std::move(lines.events);
 }
 
 Outcome EventFile::write(const status::EventLog& log) {
@@ -93,7 +98,7 @@ Outcome EventFile::write(const status::EventLog& log) {
 }
 
 Outcome EventFile::append(const Event& event) {
-    const auto text = line(event);
+    const auto text = event_line(event);
     const ssize_t written = ::write(fd_.get(), text.data(), text.size());
     if (written < 0) return from_errno("writing " + path_);
     if (static_cast<std::size_t>(written) != text.size()) return Error{"writing " + path_ + ": the disk is full"};
@@ -104,7 +109,7 @@ Outcome EventFile::append(const Event& event) {
 Outcome EventFile::write_anew(const status::EventLog& log) {
     std::string text = first_line();
     const auto events = log.after(0);
-    for (const auto& event : events) text += line(event);
+    for (const auto& event : events) text += event_line(event);
     // Not synced: what it tells of ends with this boot.
     if (auto done = write_whole(path_, text, 0600, false); !done) return done;
     fd_ = Fd(::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW));

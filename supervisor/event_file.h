@@ -6,6 +6,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "supervisor/base/fd.h"
@@ -13,6 +14,14 @@
 #include "supervisor/status/event_log.h"
 
 namespace koi {
+
+// A line of the file, and what lines say: the last run of them that make sense and are numbered without gaps.
+std::string event_line(const status::Event&);
+struct EventLines {
+    std::vector<status::Event> events;  // oldest first
+    bool whole = true;                  // every line made sense, and the last one has its end
+};
+EventLines read_event_lines(std::string_view);
 
 class EventFile {
 public:
