@@ -466,8 +466,8 @@ void Holder::address_gone(const vip::Held& held) {
     const auto found = kernel_.addresses();
     const auto is_it = [&](const auto& one) { return one.held == held; };
     if (found && std::ranges::any_of(*found, is_it)) {
-        // Late news: we let it go and took it again. Or its lifetime was renewed in the moment after somebody removed it,
-        // which put it back; then nobody was told yet.
+        // Late news: we let it go and took it again. Or its lifetime was renewed in the moment after somebody removed
+        // it, which put it back; then nobody was told yet.
         timetable_.repeat(held, loop_.now());
         announce_due();
         return;
