@@ -2,12 +2,15 @@
 
 enter() returns in the first process of a new process namespace. However that one ends, and however the runner ends, the kernel
 kills everything in the box, and with it go its mounts and its network. What lies outside are cgroups, which are empty then:
-their names bear the process id of the box's keeper, who removes them; what a killed keeper left is removed by the next one.
+the box's keeper holds a lock on them and removes them; what a killed keeper left nobody holds, and the next one removes it. A
+lock and not a process id, which means nothing to a keeper in a box of its own.
 """
 
 import contextlib
 import ctypes
+import fcntl
 import os
+import secrets
 import signal
 import subprocess
 import traceback
@@ -38,7 +41,8 @@ def enter():
     _unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC)
     _mount("--make-rprivate", "/")
     _mount("-t", "cgroup2", "cgroup2", CGROUPS)
-    cgroup = CGROUPS / f"{PREFIX}{os.getpid()}"
+    _sweep()
+    cgroup = _own_cgroup()
     _unshare(CLONE_NEWPID)  # of the children from now on; the first of them is its head
     first = os.fork()
     if first:
@@ -48,7 +52,6 @@ def enter():
     _mount("-t", "tmpfs", "-o", "mode=755", "run", "/run")  # nothing of ours is left on the host's, nothing of theirs disturbs
     for folder in ("netns", "lock", "systemd"):
         Path("/run", folder).mkdir()
-    cgroup.mkdir()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     return cgroup
 
@@ -73,9 +76,6 @@ def _keep(first, cgroup):
     """Hands on what ends us, and ends as the box ended."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os.kill(first, signal.SIGTERM))
-    for old in CGROUPS.glob(f"{PREFIX}*"):
-        if not Path("/proc", old.name.removeprefix(PREFIX)).exists():
-            remove(old)
     while True:
         with contextlib.suppress(InterruptedError):
             _, status = os.waitpid(first, 0)
@@ -83,6 +83,34 @@ def _keep(first, cgroup):
     remove(cgroup)
     code = os.waitstatus_to_exitcode(status)
     os._exit(code if code >= 0 else 128 - code)
+
+
+def _hold(cgroup):
+    """A lock on it until we end, and whoever we fork; not on what somebody else holds, or has removed meanwhile."""
+    with contextlib.suppress(OSError):
+        held = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if cgroup.exists():
+                return held
+        os.close(held)
+    return None
+
+
+def _own_cgroup():
+    while True:
+        cgroup = CGROUPS / f"{PREFIX}{secrets.token_hex(4)}"
+        cgroup.mkdir()
+        if _hold(cgroup) is not None:  # a sweeper may have been quicker
+            return cgroup
+
+
+def _sweep():
+    for old in CGROUPS.glob(f"{PREFIX}*"):
+        held = _hold(old)
+        if held is not None:
+            remove(old)
+            os.close(held)
 
 
 def remove(cgroup):
