@@ -66,13 +66,13 @@ def story_keys_of_a_koid_that_was_root(lab):
 def story_keys_from_credentials(lab):
     """LoadCredential hands both keys to koid; a changed one counts after a restart, not after a reload, as the manual says."""
     lb1, _ = lab.pair()
-    lb1.sh(f"mkdir -m 700 /root/vault; mv {KEYS}/*.key /root/vault/; chown root /root/vault/*.key; sed -i 's,{KEYS}/,{CREDENTIALS}/,' /etc/koi/koi.yaml")
+    lb1.sh(f"mkdir -m 700 /srv/vault; mv {KEYS}/*.key /srv/vault/; chown root /srv/vault/*.key; sed -i 's,{KEYS}/,{CREDENTIALS}/,' /etc/koi/koi.yaml")
     lb1.write("/etc/systemd/system/koi.service.d/credentials.conf",
-              "[Service]\n" + "".join(f"LoadCredential={name}:/root/vault/{name}\n" for name in ("carp.key", "auth.key")))
+              "[Service]\n" + "".join(f"LoadCredential={name}:/srv/vault/{name}\n" for name in ("carp.key", "auth.key")))
     lb1.systemctl("daemon-reload")
     leads(lab, lb1)
     lab.say(lb1.sh(f"stat -c '%n %U %a' {CREDENTIALS}/*").stdout)
-    lb1.sh("echo another-secret-of-this-pair-that-is-long-enough >/root/vault/auth.key.new && mv /root/vault/auth.key.new /root/vault/auth.key")
+    lb1.sh("echo another-secret-of-this-pair-that-is-long-enough >/srv/vault/auth.key.new && mv /srv/vault/auth.key.new /srv/vault/auth.key")
     lab.check("has not changed" in lb1.run(["koi", "reload"]).stdout, "a reload sees the credential of the start")
     lb1.systemctl("restart", "koi")
     lab.wait_until(lambda: lb1.sh(f"cat {CREDENTIALS}/auth.key").stdout.startswith("another-secret"), 5, "a restart sees the new one")
